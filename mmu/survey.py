@@ -1,0 +1,288 @@
+"""What a survey declares, and the five functions that turn its archive into records.
+
+A survey is a folder `surveys/<name>/` (or an entry point in the group `mmu.surveys`) that exports one object, `SURVEY`.
+The declaration is data; beside it stand
+
+    archive.py   bootstrap, groups, select, files     where things are, which objects, which files hold them
+    read.py      read                                 one unit's files -> records
+    simulate.py  files, write                         the simulated sky as this archive would serve it
+    card.md, cite.bib                                 words for the dataset card
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import entry_points
+from importlib.resources import files as resource_files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
+
+from mmu.errors import UsageError, unknown
+from mmu.schema.column import Column, Schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mmu.simulate.sky import Sky
+    from mmu.sky.region import Region
+
+Paths = Mapping[str, Path]
+"""Archive-relative path -> local file; a file that is absent upstream has no entry."""
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of an archive.
+
+    Attributes:
+        path: where it is, relative to the archive's root; also its name in the cache.
+        bytes: typical size, for the plan (never trusted when reading).
+        required: without it (404 upstream) its unit cannot be read; otherwise the reader does without it.
+        checksums: path of the archive's checksum list that covers this file, if the archive publishes one.
+    """
+
+    path: str
+    bytes: int
+    required: bool = True
+    checksums: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Catalogue files that are read together to select objects; cheap next to the units they name."""
+
+    name: str
+    files: tuple[File, ...]
+
+
+@dataclass
+class Candidates:
+    """Every object a group's catalogue files list, and why some are not wanted.
+
+    Attributes:
+        object_id: text identifiers, (N,).
+        ra, dec: ICRS degrees, float64 (N,).
+        unit: the unit each object's data are in, (N,); units sort in the order they are walked.
+        cuts: reason -> True where the object is cut for it; the first reason that applies is the one counted.
+        carried: indices -> columns that only the catalogue has, handed on to `read` in `rows`. Keep it small.
+    """
+
+    object_id: np.ndarray[Any, Any]
+    ra: np.ndarray[Any, Any]
+    dec: np.ndarray[Any, Any]
+    unit: np.ndarray[Any, Any]
+    cuts: dict[str, np.ndarray[Any, Any]]
+    carried: Callable[[np.ndarray[Any, Any]], dict[str, Any]] | None = None
+
+
+@dataclass
+class Records:
+    """What one unit gave: a table with exactly the release's columns, and the objects it could not give.
+
+    The rows may be in any order; `excluded` maps object_id -> reason. Every row asked for is in one of the two.
+    """
+
+    table: pa.Table
+    excluded: dict[str, str] = field(default_factory=dict)
+
+
+class Archive(Protocol):
+    """`archive.py` of a survey."""
+
+    def bootstrap(self, release: Release) -> tuple[File, ...]:
+        """Files needed before anything can be planned (lists of bricks, of tiles), often none."""
+
+    def groups(self, release: Release, paths: Paths, region: Region, walk: bool) -> Iterator[Group]:
+        """The catalogue files to read for the objects in `region`, in the order of their units.
+
+        `walk` asks for small groups, as they will be read one by one until enough objects are found.
+        """
+
+    def select(self, release: Release, group: Group, paths: Paths) -> Candidates:
+        """The objects a group lists. Runs in a worker; a pure function of the files."""
+
+    def files(self, release: Release, unit: str) -> tuple[File, ...]:
+        """The files that hold one unit's data."""
+
+
+class Reader(Protocol):
+    """`read.py` of a survey."""
+
+    def read(self, release: Release, unit: str, paths: Paths, rows: pa.Table) -> Records:
+        """Records of one unit. Runs in a worker; a pure function of the files.
+
+        `rows` holds object_id, ra, dec and the carried columns of the objects wanted, sorted as the shards are.
+        """
+
+
+class Simulator(Protocol):
+    """`simulate.py` of a survey."""
+
+    def files(self, release: str, sky: Sky) -> dict[str, int]: ...
+
+    def write(self, path: str, sky: Sky, destination: Path) -> None: ...
+
+
+@dataclass(frozen=True)
+class Hdf5Column:
+    """One dataset of the v1 HDF5 layout: its name, where it comes from, and how ragged values are padded.
+
+    `source` is a column, or `struct.member`. `index` takes one entry of the first axis (v1 keeps one mask for all bands);
+    `length` pads a ragged first axis with `fill`.
+    """
+
+    name: str
+    source: str
+    dtype: str
+    index: int | None = None
+    length: int | None = None
+    fill: float = 0
+
+
+@dataclass(frozen=True)
+class Release:
+    """A named cut of one data release: a configuration in Hugging Face terms.
+
+    `facts` are what the survey's own functions need to know (paths, bands, cuts); the core never looks inside.
+    `ragged` is the typical length of axes that differ between records (for planning only).
+    """
+
+    name: str
+    title: str
+    schema: Schema
+    facts: Mapping[str, Any]
+    selection: tuple[str, ...]
+    epoch: float
+    objects: int
+    raw_bytes: int
+    coverage: str
+    hdf5: tuple[Hdf5Column, ...] = ()
+    ragged: int = 4
+    row_group_rows: int | None = None
+
+    @property
+    def bytes_per_row(self) -> int:
+        return self.schema.bytes_per_row(self.ragged)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How politely the archive is to be used: connections at once, and requests per second."""
+
+    connections: int = 4
+    per_second: float = 10.0
+
+
+@dataclass(frozen=True)
+class Survey:
+    """One survey, as data. `module` is the package that holds its functions and texts.
+
+    Attributes:
+        differences: where the records differ from Multimodal Universe v1, and why; each goes into the card.
+        licence: as the archive states it; `licence_id` is its SPDX-like id for the card's YAML.
+    """
+
+    name: str
+    title: str
+    module: str
+    homepage: str
+    root: str
+    licence: str
+    licence_id: str
+    releases: tuple[Release, ...]
+    differences: tuple[str, ...] = ()
+    policy: Policy = Policy()
+
+    @property
+    def default_release(self) -> Release:
+        return self.releases[0]
+
+    def release(self, name: str | None = None) -> Release:
+        """The release of that name, or the default one.
+
+        Raises:
+            UsageError: no such release; the message lists them.
+        """
+        by_name = {release.name: release for release in self.releases}
+        if name is None:
+            return self.default_release
+        if name not in by_name:
+            raise unknown(f"release of {self.name}", name, by_name)
+        return by_name[name]
+
+    @cached_property
+    def archive(self) -> Archive:
+        return cast(Archive, importlib.import_module(f"{self.module}.archive"))
+
+    @cached_property
+    def reader(self) -> Reader:
+        return cast(Reader, importlib.import_module(f"{self.module}.read"))
+
+    @cached_property
+    def simulator(self) -> Simulator:
+        return cast(Simulator, importlib.import_module(f"{self.module}.simulate"))
+
+    def text(self, name: str) -> str:
+        """A text that stands beside the declaration: `card.md`, `cite.bib`."""
+        return resource_files(self.module).joinpath(name).read_text(encoding="utf-8")
+
+
+def survey_names() -> list[str]:
+    """Every survey this installation knows: the folders of `surveys/` and the entry points of `mmu.surveys`."""
+    package = importlib.import_module("surveys")
+    folders = [module.name for module in pkgutil.iter_modules(package.__path__) if module.ispkg]
+    return sorted({*folders, *(point.name for point in entry_points(group="mmu.surveys"))})
+
+
+def get_survey(name: str) -> Survey:
+    """The declaration of a survey.
+
+    Raises:
+        UsageError: no survey of that name; the message lists them.
+    """
+    names = survey_names()
+    if name not in names:
+        raise unknown("survey", name, names)
+    for point in entry_points(group="mmu.surveys"):
+        if point.name == name:
+            return _checked(name, point.load())
+    return _checked(name, importlib.import_module(f"surveys.{name}").SURVEY)
+
+
+def _checked(name: str, declared: object) -> Survey:
+    if not isinstance(declared, Survey) or declared.name != name:
+        raise UsageError(f"The plug-in {name!r} does not export a Survey of that name; see CONTRIBUTING.md.")
+    return declared
+
+
+def cut_reasons(cuts: Mapping[str, np.ndarray[Any, Any]], size: int) -> np.ndarray[Any, Any]:
+    """For each of `size` objects the index of the first cut that applies, or -1 where none does."""
+    reason = np.full(size, -1, dtype=np.int16)
+    for index, mask in reversed(list(enumerate(cuts.values()))):
+        reason[np.asarray(mask, dtype=bool)] = index
+    return reason
+
+
+
+
+__all__ = [
+    "Candidates",
+    "Column",
+    "File",
+    "Group",
+    "Hdf5Column",
+    "Paths",
+    "Policy",
+    "Records",
+    "Release",
+    "Survey",
+    "cut_reasons",
+    "get_survey",
+    "survey_names",
+]
