@@ -269,8 +269,6 @@ def cut_reasons(cuts: Mapping[str, np.ndarray[Any, Any]], size: int) -> np.ndarr
     return reason
 
 
-
-
 __all__ = [
     "Candidates",
     "Column",

@@ -75,7 +75,12 @@ def column_array(column: Column, values: Any) -> pa.Array:
     if column.members:
         arrays = [column_array(member, values[member.name]) for member in column.members]
         return pa.StructArray.from_arrays(arrays, fields=list(kind))
-    if isinstance(values, np.ndarray) and values.dtype != object and column.shape and values.ndim == len(column.shape) + 1:
+    if (
+        isinstance(values, np.ndarray)
+        and values.dtype != object
+        and column.shape
+        and values.ndim == len(column.shape) + 1
+    ):
         return nested_list(_native(values, column)).cast(kind)
     if isinstance(values, np.ndarray) and not column.shape:
         return _plain(values, column, kind)

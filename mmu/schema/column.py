@@ -103,7 +103,9 @@ class Schema:
         return Schema((*self.columns, *columns))
 
 
-def scalars(names: str, dtype: str = "float32", unit: str = "", meaning: str = "", *, nullable: bool = False) -> tuple[Column, ...]:
+def scalars(
+    names: str, dtype: str = "float32", unit: str = "", meaning: str = "", *, nullable: bool = False
+) -> tuple[Column, ...]:
     """One plain column per blank-separated name, all of one dtype and unit."""
     one = Column("", dtype, unit, meaning, nullable=nullable)
     return tuple(replace(one, name=name) for name in names.split())

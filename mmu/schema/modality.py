@@ -86,7 +86,13 @@ MODALITIES: dict[str, Modality] = {
             "image",
             (
                 Member("band", "string", ("band",), meaning="filter of each plane"),
-                Member("flux", "float32", _PLANE, "{flux}", "calibrated pixels of the archive, never resampled; row 0 is south"),
+                Member(
+                    "flux",
+                    "float32",
+                    _PLANE,
+                    "{flux}",
+                    "calibrated pixels of the archive, never resampled; row 0 is south",
+                ),
                 Member("ivar", "float32", _PLANE, "1/({flux})^2", "inverse variance; 0 where there is no data"),
                 Member("mask", "bool", _PLANE, meaning="usable pixel", polarity="True = good"),
                 Member("psf_fwhm", "float32", ("band",), "arcsec", "full width at half maximum of the PSF"),

@@ -40,7 +40,9 @@ def centres(order: int, pixels: ArrayLike) -> tuple[NDArray[np.float64], NDArray
 
 def neighbours(order: int, pixels: ArrayLike) -> NDArray[np.int64]:
     """The 8 neighbours of each pixel, (8, N); -1 where a corner has none."""
-    return np.asarray(healpy.get_all_neighbours(1 << order, np.asarray(pixels, dtype=np.int64), nest=True), dtype=np.int64)
+    return np.asarray(
+        healpy.get_all_neighbours(1 << order, np.asarray(pixels, dtype=np.int64), nest=True), dtype=np.int64
+    )
 
 
 def max_radius_deg(order: int) -> float:

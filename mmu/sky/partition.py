@@ -38,7 +38,9 @@ class Partition:
         return f"{self.order}/{self.pixel}"
 
 
-def partition_tree(healpix_29: NDArray[np.int64], bytes_per_row: int, max_bytes: int, max_rows: int = 1_000_000) -> list[Partition]:
+def partition_tree(
+    healpix_29: NDArray[np.int64], bytes_per_row: int, max_bytes: int, max_rows: int = 1_000_000
+) -> list[Partition]:
     """The coarsest pixels that hold at most `max_bytes` and `max_rows` each; empty ones are left out.
 
     Pixels of order 14 (13 arcsec) are not split further, however full: that bounds the depth for stacked positions.

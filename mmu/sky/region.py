@@ -45,7 +45,7 @@ class Region(ABC):
         reach = radius_deg + healpix.max_radius_deg(_COVER_ORDER)
         chord = 2 * np.sin(np.radians(min(reach, 180.0)) / 2)
         distance, _ = cKDTree(centres).query(here, distance_upper_bound=chord * (1 + 1e-9))
-        return np.isfinite(distance)
+        return np.asarray(np.isfinite(distance))
 
     @cached_property
     def _cover(self) -> NDArray[np.int64]:
@@ -66,7 +66,7 @@ class AllSky(Region):
     text = "all"
 
     def contains(self, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:
-        return np.isfinite(np.asarray(ra)) & np.isfinite(np.asarray(dec))
+        return np.asarray(np.isfinite(np.asarray(ra)) & np.isfinite(np.asarray(dec)))
 
     def pixels(self, order: int) -> NDArray[np.int64]:
         return np.arange(12 * 4**order, dtype=np.int64)
@@ -84,7 +84,9 @@ class Cone(Region):
 
     def __init__(self, ra: float, dec: float, radius: float) -> None:
         if not (0 <= ra <= 360 and -90 <= dec <= 90 and 0 < radius <= 180):
-            raise UsageError(f"A cone needs 0 <= RA <= 360, -90 <= DEC <= 90 and 0 < RADIUS <= 180, not {ra},{dec},{radius}.")
+            raise UsageError(
+                f"A cone needs 0 <= RA <= 360, -90 <= DEC <= 90 and 0 < RADIUS <= 180, not {ra},{dec},{radius}."
+            )
         self.ra, self.dec, self.radius = ra, dec, radius
         self.text = f"cone:{ra:g},{dec:g},{radius:g}"
 
@@ -103,7 +105,9 @@ class Box(Region):
 
     def __init__(self, ra1: float, ra2: float, dec1: float, dec2: float) -> None:
         if not (0 <= ra1 <= 360 and 0 <= ra2 <= 360 and -90 <= dec1 < dec2 <= 90 and ra1 != ra2):
-            raise UsageError(f"A box needs RA1, RA2 in 0..360 (different) and -90 <= DEC1 < DEC2 <= 90, not {ra1},{ra2},{dec1},{dec2}.")
+            raise UsageError(
+                f"A box needs RA1, RA2 in 0..360 (different) and -90 <= DEC1 < DEC2 <= 90, not {ra1},{ra2},{dec1},{dec2}."
+            )
         self.ra1, self.ra2, self.dec1, self.dec2 = ra1, ra2, dec1, dec2
         self.text = f"box:{ra1:g},{ra2:g},{dec1:g},{dec2:g}"
 
@@ -118,7 +122,9 @@ class Box(Region):
         everything = healpix.band_pixels(order, self.dec1 - reach, self.dec2 + reach)
         ra, dec = healpix.centres(order, everything)
         edge = np.maximum(np.abs(dec), max(abs(self.dec1), abs(self.dec2)))
-        stretch = np.where(edge + reach < 89.5, reach / np.maximum(np.cos(np.radians(np.minimum(edge, 89.9))), 1e-6), 360.0)
+        stretch = np.where(
+            edge + reach < 89.5, reach / np.maximum(np.cos(np.radians(np.minimum(edge, 89.9))), 1e-6), 360.0
+        )
         east = (ra - self.ra1) % 360.0
         wide = (self.ra2 - self.ra1) % 360.0 or 360.0
         return np.asarray(everything[(east <= wide + stretch) | (east >= 360.0 - stretch)])
@@ -130,7 +136,9 @@ class Pixels(Region):
     def __init__(self, order: int, pixels: ArrayLike) -> None:
         wanted = np.unique(np.asarray(pixels, dtype=np.int64))
         if not (0 <= order <= 29) or len(wanted) == 0 or wanted[0] < 0 or wanted[-1] >= 12 * 4**order:
-            raise UsageError(f"healpix:{order}/... needs an order of 0..29 and pixels of 0..{12 * 4 ** min(max(order, 0), 29) - 1}.")
+            raise UsageError(
+                f"healpix:{order}/... needs an order of 0..29 and pixels of 0..{12 * 4 ** min(max(order, 0), 29) - 1}."
+            )
         self.order, self.wanted = order, wanted
         self.text = f"healpix:{order}/{','.join(map(str, wanted))}"
 
@@ -216,3 +224,24 @@ def parse_region(text: str | None) -> Region:
     if form == "moc":
         return Moc(rest)
     raise UsageError(f"Unknown region {text!r}; a region is one of {FORMS}.")
+
+
+class AnyOf(Region):
+    """The union of several regions."""
+
+    def __init__(self, regions: list[Region]) -> None:
+        self.regions = regions
+        self.text = " + ".join(region.text for region in regions)
+
+    def contains(self, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:
+        return np.asarray(np.any([region.contains(ra, dec) for region in self.regions], axis=0))
+
+    def pixels(self, order: int) -> NDArray[np.int64]:
+        return np.unique(np.concatenate([region.pixels(order) for region in self.regions]))
+
+    def touches(self, ra: ArrayLike, dec: ArrayLike, radius_deg: float) -> NDArray[np.bool_]:
+        return np.asarray(np.any([region.touches(ra, dec, radius_deg) for region in self.regions], axis=0))
+
+    @property
+    def whole(self) -> bool:
+        return any(region.whole for region in self.regions)

@@ -1,0 +1,39 @@
+# `make demo` and `make test` work from a fresh clone: each makes .venv, installs and runs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export MMU_REAL_DATA ?= $(abspath ../shared/realdata)
+# Array libraries on one thread each: N processes then use N cores.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
+.PHONY: demo test check bench clean install
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[test,plot]'
+	touch $@
+
+demo: install  ## Build three surveys of the simulated sky, check them, load them, draw them
+	rm -rf demo-output
+	$(BIN)/mmu demo --out demo-output
+
+test: install  ## The whole test suite
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+check: install  ## Style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+bench: install  ## Objects per second against the floor and the obvious way, in one run
+	$(BIN)/python tests/benchmarks/bench_legacysurvey.py
+	$(BIN)/python tests/benchmarks/bench_desi.py
+	$(BIN)/python tests/benchmarks/bench_build.py
+
+clean:
+	rm -rf $(VENV) demo-output bench-output

@@ -1,0 +1,247 @@
+"""One request at a time over HTTPS: statuses, redirects and bodies turned into files or into one of three errors.
+
+`Again` is for what a later attempt may cure; `AbsentUpstreamError` and `DownloadError` are final.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import PackageNotFoundError, version
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+
+from mmu.archive.host import HostGate
+from mmu.archive.part import BLOCK, Part, Version
+from mmu.errors import AbsentUpstreamError, DownloadError
+
+_RANGE = re.compile(r"^bytes (\d+)-(\d+)/(\d+|\*)$")
+_HOPS = 5
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to insist: all times in seconds.
+
+    Attributes:
+        attempts: failures in a row, none of which brought a byte further, after which a file is given up.
+        first_pause, longest_pause: of the jittered exponential backoff between them.
+        without_progress: a file that gained nothing for this long is given up, however few attempts it had.
+        connect, read: timeouts of one connection.
+        slow_rate, slow_window: fewer bytes per second than this, over this long, count as a stalled connection.
+    """
+
+    attempts: int = 5
+    first_pause: float = 1.0
+    longest_pause: float = 60.0
+    without_progress: float = 1800.0
+    connect: float = 15.0
+    read: float = 60.0
+    slow_rate: float = 1024.0
+    slow_window: float = 60.0
+
+
+class Again(Exception):
+    """This attempt failed, another may not; `reached` is False where the host gave no answer at all."""
+
+    def __init__(self, reason: str, reached: bool = True) -> None:
+        super().__init__(reason)
+        self.reached = reached
+
+
+def user_agent() -> str:
+    """How we introduce ourselves to archives, with a place to complain."""
+    try:
+        number = version("multimodal-universe")
+    except PackageNotFoundError:
+        number = "0"
+    return f"multimodal-universe/{number} (+https://github.com/MultimodalUniverse/MultimodalUniverse)"
+
+
+def is_loopback(host: str) -> bool:
+    """True for this very machine, where plain HTTP is allowed."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class HttpClient:
+    """Sessions (one a thread) that talk to the registered hosts and to nobody else."""
+
+    def __init__(self, hosts: frozenset[str], patience: Patience) -> None:
+        self.hosts, self.patience = hosts, patience
+        self._local = threading.local()
+        self._sessions: list[requests.Session] = []
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = requests.Session()
+            session.headers.update({"User-Agent": user_agent(), "Accept-Encoding": "identity", "Accept": "*/*"})
+            session.trust_env = not all(is_loopback(urlsplit("//" + host).hostname or "") for host in self.hosts)
+            self._sessions.append(session)
+        return session
+
+    def close(self) -> None:
+        """Close all connections."""
+        for session in self._sessions:
+            session.close()
+
+    def attempt(self, part: Part, gate: HostGate, limit: int, on_bytes: Callable[[int], None]) -> None:
+        """Bring `part` to its end with one request, from where it stands.
+
+        Raises:
+            Again: it did not get there; what arrived intact stays in the part.
+            AbsentUpstreamError, DownloadError: no later attempt would help.
+        """
+        headers = {}
+        if part.size and part.version.validator:
+            headers = {"Range": f"bytes={part.size}-", "If-Range": part.version.validator}
+        elif part.size:
+            part.restart()
+        with gate.slot(), closing(self._follow(part.url, headers)) as response:
+            gate.answered()
+            if response.status_code == 416:
+                part.restart()
+            check_status(response, gate)
+            declared = _position(response, part)
+            if declared > limit or part.size > limit:
+                raise DownloadError(f"{part.url}: {declared} bytes announced, more than the {limit} allowed for it.")
+            try:
+                for block in _pieces(response, self.patience):
+                    part.write(block)
+                    on_bytes(len(block))
+                    if part.size > limit:
+                        raise DownloadError(f"{part.url}: more than the {limit} bytes allowed for it arrived.")
+            finally:
+                part.close()
+        if declared >= 0 and part.size != declared:
+            raise Again(f"{part.size} bytes arrived where {declared} were announced")
+
+    def _follow(self, url: str, headers: dict[str, str]) -> requests.Response:
+        """The answer at the end of redirects, none of which may leave the registered hosts or HTTPS."""
+        timeouts = (self.patience.connect, self.patience.read)
+        start = urlsplit(url)
+        for _ in range(_HOPS):
+            try:
+                response = self._session().get(
+                    url, headers=headers, stream=True, timeout=timeouts, allow_redirects=False
+                )
+            except requests.ConnectionError as problem:
+                raise Again(_why(problem), reached=False) from problem
+            except requests.RequestException as problem:
+                raise Again(_why(problem)) from problem
+            if not response.is_redirect:
+                return response
+            target = urlsplit(urljoin(url, response.headers["location"]))
+            response.close()
+            if target.netloc not in self.hosts or target.scheme != start.scheme:
+                raise DownloadError(
+                    f"{start.netloc} redirects {start.path} to {target.scheme}://{target.hostname}, not one of "
+                    f"the archive's hosts ({', '.join(sorted(self.hosts))}); the layout may have moved."
+                )
+            url = target.geturl()
+        raise DownloadError(f"{start.geturl()}: more than {_HOPS} redirects.")
+
+
+def check_status(response: requests.Response, gate: HostGate) -> None:
+    """Let good answers pass and say what all others mean."""
+    status, url = response.status_code, response.url.partition("?")[0]
+    if status in (200, 206):
+        kind = response.headers.get("Content-Type", "").lower()
+        if kind.startswith(("text/html", "application/xhtml")) and not url.endswith((".html", ".htm", "/")):
+            raise Again("the archive sent a web page instead of the file")
+        return
+    if status in (404, 410):
+        raise AbsentUpstreamError(f"The archive has no such file: {url} (HTTP {status}).")
+    if status in (401, 403):
+        login = status == 401 or "WWW-Authenticate" in response.headers or "Authorization" in response.request.headers
+        guess = (
+            "it wants credentials: put them in ~/.netrc (mode 600)"
+            if login
+            else "it looks like a ban or a missing permission: stop, and ask the archive"
+        )
+        gate.stop(f"{gate.host} refused access (HTTP {status}) at {url}; {guess}.")
+        raise DownloadError(f"{gate.host} refused access (HTTP {status}) at {url}; {guess}.")
+    if status in (429, 503):
+        gate.pause(retry_after(response.headers.get("Retry-After", "")))
+    if status in (408, 416, 425, 429) or status >= 500:
+        raise Again(f"HTTP {status} {response.reason or ''}".strip())
+    raise DownloadError(f"{url}: HTTP {status} {response.reason or ''}, which no second attempt would cure.")
+
+
+def retry_after(text: str) -> float:
+    """Seconds that a `Retry-After` header asks for, given as a number or a date; 0 where there is none."""
+    try:
+        if text.strip().isdigit():
+            return float(text)
+        moment = parsedate_to_datetime(text)
+        return (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    except ValueError:
+        return 0.0
+
+
+def _position(response: requests.Response, part: Part) -> int:
+    """Place the part for this answer's body; the length the whole file should have, -1 if the archive does not say."""
+    headers = response.headers
+    length = int(text) if (text := headers.get("Content-Length", "")).isdigit() else -1
+    etag, modified = headers.get("ETag", ""), headers.get("Last-Modified", "")
+    if response.status_code == 200:
+        part.restart()
+        part.begin(Version(part.url, etag, modified, length))
+        return length
+    found = _RANGE.match(headers.get("Content-Range", ""))
+    first, last, total = (int(group) if group != "*" else -1 for group in found.groups()) if found else (-1, -1, -1)
+    same = ((not etag or etag == part.version.etag) and total in (-1, part.version.total)) or part.version.total == -1
+    if not part.size or first != part.size or not same or (length >= 0 and last - first + 1 != length):
+        part.restart()
+        raise Again(f"a wrong part of the file was sent ({headers.get('Content-Range')!r})")
+    part.begin(part.version)
+    return last + 1 if total == -1 else total
+
+
+def _pieces(response: requests.Response, patience: Patience) -> Iterator[bytes]:
+    """The body as it arrives, exactly as sent; stalled and broken connections become `Again`."""
+    read = getattr(response.raw, "read1", response.raw.read)
+    since, received = time.monotonic(), 0
+    while True:
+        try:
+            block = read(BLOCK, decode_content=False)
+        except (urllib3.exceptions.HTTPError, OSError) as problem:
+            raise Again(_why(problem)) from problem
+        if not block:
+            return
+        yield block
+        received += len(block)
+        if (passed := time.monotonic() - since) >= patience.slow_window:
+            if received < patience.slow_rate * passed:
+                raise Again(f"the connection stalled: {received} bytes in {passed:.0f} s")
+            since, received = time.monotonic(), 0
+
+
+def _why(problem: BaseException) -> str:
+    """The innermost cause of a network error, in few words."""
+    text = str(problem)
+    for sign, words in {
+        "resol": "its name cannot be looked up",
+        "getaddrinfo": "its name cannot be looked up",
+        "refused": "the connection was refused",
+        "timed out": "no answer in time",
+        "certificate": "its TLS certificate is not valid",
+        "IncompleteRead": "the connection was cut",
+        "reset": "the connection was cut",
+        "Remote end closed": "the connection was cut",
+    }.items():
+        if sign in text:
+            return words
+    return f"{type(problem).__name__}"

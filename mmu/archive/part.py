@@ -1,0 +1,166 @@
+"""What lies in the cache: file names we made ourselves, partial files, and the sidecars that describe them.
+
+brick.fits.fz                 only ever a verified file
+brick.fits.fz.fetched.json    what was verified: bytes, sha256, URL, ETag, source
+brick.fits.fz.part            a download under way; kept over a restart
+brick.fits.fz.part.json       which version of the file the part belongs to
+brick.fits.fz.bad             the last copy that did not pass its checks
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO, Any
+
+from mmu.errors import UsageError
+
+BLOCK = 1 << 20
+
+
+def safe_join(root: Path, path: str) -> Path:
+    """`root/path`, for a path in an archive's own notation that stays below the root under any system's rules.
+
+    Raises:
+        UsageError: the path is empty, absolute, has a drive, a backslash, a NUL, or climbs with `..`.
+    """
+    posix, windows = PurePosixPath(path), PureWindowsPath(path)
+    climbs = any(piece in ("", ".", "..") for piece in path.split("/"))
+    if climbs or posix.is_absolute() or windows.drive or windows.root or "\\" in path or not path.isprintable():
+        raise UsageError(
+            f"{path!r} is not a path inside an archive: it must be relative, with '/' between names and no '..'."
+        )
+    return root / posix
+
+
+def sibling(path: Path, suffix: str) -> Path:
+    """`path` with something appended to its whole name."""
+    return path.with_name(path.name + suffix)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder survive a power cut, where the system allows it."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_json(path: Path, content: dict[str, Any], sync: bool = True) -> None:
+    """Write a small JSON file so that it is either the old one or the whole new one."""
+    draft = sibling(path, ".tmp")
+    with draft.open("w", encoding="utf-8") as handle:
+        json.dump(content, handle)
+        if sync:
+            handle.flush()
+            os.fsync(handle.fileno())
+    draft.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A small JSON object, or {} where there is none that can be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def digests(path: Path, algorithms: Iterable[str]) -> dict[str, str]:
+    """Hex digests of a whole file, one pass."""
+    hashers = {name: hashlib.new(name) for name in algorithms}
+    with path.open("rb") as handle:
+        while block := handle.read(BLOCK):
+            for hasher in hashers.values():
+                hasher.update(block)
+    return {name: hasher.hexdigest() for name, hasher in hashers.items()}
+
+
+@dataclass(frozen=True)
+class Version:
+    """Which version of which file a partial download belongs to; `total` is -1 where the archive did not say."""
+
+    url: str = ""
+    etag: str = ""
+    modified: str = ""
+    total: int = -1
+
+    @property
+    def validator(self) -> str:
+        """What `If-Range` may carry: a strong ETag, else the date; "" if a resumed download could mix versions."""
+        return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
+
+
+class Part:
+    """A partial file that is hashed while it grows, and can be taken up again after a kill."""
+
+    def __init__(self, path: Path, url: str, algorithms: Iterable[str] = ("sha256",)) -> None:
+        self.path, self.url = path, url
+        self.algorithms = tuple(sorted({"sha256", *algorithms}))
+        self._open: IO[bytes] | None = None
+        self._adopt()
+
+    def _adopt(self) -> None:
+        """Take up what an earlier run left, if it is known to be the start of this very file."""
+        known = read_json(sibling(self.path, ".json"))
+        fields = {name: known[name] for name in Version.__dataclass_fields__ if name in known}
+        self.version = Version(**fields)
+        if self.version.url != self.url or not self.path.is_file():
+            self.restart()
+            return
+        self._hashers = {name: hashlib.new(name) for name in self.algorithms}
+        self.size = 0
+        with self.path.open("rb") as handle:
+            while block := handle.read(BLOCK):
+                self._count(block)
+        if 0 <= self.version.total < self.size or not (self.version.validator or self.complete):
+            self.restart()
+
+    def restart(self) -> None:
+        """Forget everything: the next byte is the first."""
+        self.close()
+        sibling(self.path, ".json").unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+        self.version, self.size = Version(url=self.url), 0
+        self._hashers = {name: hashlib.new(name) for name in self.algorithms}
+
+    def begin(self, version: Version) -> None:
+        """Bytes of this version follow; said on disk before the first of them is."""
+        if version != self.version or self.size == 0:
+            write_json(sibling(self.path, ".json"), asdict(version))
+        self.version = version
+        self.close()
+        self._open = self.path.open("ab")
+
+    def write(self, block: bytes) -> None:
+        """Append."""
+        assert self._open is not None, "begin() comes first"
+        self._open.write(block)
+        self._count(block)
+
+    def _count(self, block: bytes) -> None:
+        self.size += len(block)
+        for hasher in self._hashers.values():
+            hasher.update(block)
+
+    @property
+    def complete(self) -> bool:
+        """True where the length is known and reached."""
+        return self.size == self.version.total
+
+    def digests(self) -> dict[str, str]:
+        """Hex digest of everything written so far, by algorithm."""
+        return {name: hasher.hexdigest() for name, hasher in self._hashers.items()}
+
+    def close(self) -> None:
+        """Close the file; what was written stays."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None

@@ -1,0 +1,143 @@
+"""Where an archive's files come from: the archive itself, a mirror, a local folder, or the simulated sky."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from mmu.archive.host import HostGate
+from mmu.archive.http import Again, HttpClient, Patience, is_loopback
+from mmu.archive.part import Part, safe_join
+from mmu.archive.protocol import Arrival, Closing, Order, Source
+from mmu.archive.simulated import SimulatedSource
+from mmu.errors import AbsentUpstreamError, DownloadError, UsageError
+from mmu.simulate.sky import Sky
+from mmu.survey import Release, Survey
+
+FORMS = (
+    "nothing (the archive itself), https://HOST/PATH (a mirror), simulated or simulated:SEED, "
+    "or a local folder in the archive's own layout"
+)
+_PROGRESS = 1 << 16
+
+
+class HttpSource(Closing):
+    """The archive itself or a mirror, over HTTPS; plain HTTP only on this machine."""
+
+    def __init__(self, root: str, patience: Patience | None = None, hosts: frozenset[str] = frozenset()) -> None:
+        """`hosts` are further `HOST[:PORT]` that redirects may lead to."""
+        parts = urlsplit(root)
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise UsageError(
+                "The source's URL carries a user, password, query or fragment; put credentials in ~/.netrc."
+            )
+        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+            raise UsageError(f"The source {root!r} is not an https:// address; plain http is for this machine only.")
+        if not parts.hostname:
+            raise UsageError(f"The source {root!r} names no host; a source is {FORMS}.")
+        self.name = root.rstrip("/") + "/"
+        self.host = parts.netloc
+        self.patience = patience or Patience()
+        self._client = HttpClient(hosts | {parts.netloc}, self.patience)
+
+    def url(self, path: str) -> str:
+        """Where a file is."""
+        safe_join(Path(), path)
+        return self.name + quote(path)
+
+    def local(self, path: str) -> Path | None:
+        return None
+
+    def pause(self, failures: int) -> float:
+        longest = min(self.patience.longest_pause, self.patience.first_pause * 2.0 ** min(failures - 1, 30))
+        return longest * random.uniform(0.5, 1.0)
+
+    def fetch(self, path: str, part: Path, order: Order) -> Arrival:
+        growing = Part(part, self.url(path), order.algorithms)
+        try:
+            if not growing.complete:
+                self._insist(growing, order)
+        finally:
+            growing.close()
+        order.gate.succeeded()
+        return Arrival(growing.size, growing.digests(), growing.url, growing.version.etag)
+
+    def _insist(self, part: Part, order: Order) -> None:
+        """Attempts until the part is whole; those that brought it further are free."""
+        best, failures, since = part.size, 0, time.monotonic()
+        while True:
+            try:
+                return self._client.attempt(part, order.gate, order.limit, order.on_bytes)
+            except Again as problem:
+                reason = problem
+            failures += 1
+            if part.size >= best + _PROGRESS:
+                best, failures, since = part.size, 1, time.monotonic()
+            unreachable = not (order.gate.reached or reason.reached)
+            allowed = min(3, self.patience.attempts) if unreachable else self.patience.attempts
+            if failures >= allowed or time.monotonic() - since > self.patience.without_progress:
+                raise self._given_up(part, order.gate, reason, failures, unreachable) from reason
+            order.gate.sleep(self.pause(failures))
+
+    def _given_up(self, part: Part, gate: HostGate, reason: Again, failures: int, unreachable: bool) -> DownloadError:
+        if unreachable:
+            text = (
+                f"{self.host} cannot be reached: {reason}. Check the network, or give --source a mirror's URL, a "
+                "folder in the archive's own layout, or `simulated`."
+            )
+            gate.stop(text)
+        else:
+            text = f"{part.url} was given up after {failures} attempts in a row: {reason}. Run again to go on."
+            gate.gave_up(text)
+        return DownloadError(text)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class FolderSource(Closing):
+    """A local folder in the archive's own layout; files are used where they lie."""
+
+    host = ""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.name = str(self.folder)
+
+    def local(self, path: str) -> Path | None:
+        file = safe_join(self.folder, path)
+        if not file.is_file():
+            raise AbsentUpstreamError(f"The source folder has no file {path} ({file}).")
+        return file
+
+    def fetch(self, path: str, part: Path, order: Order) -> Arrival:
+        msg = "files of a folder are used in place"
+        raise NotImplementedError(msg)
+
+    def pause(self, failures: int) -> float:
+        return 0.0
+
+
+def open_source(text: str | None, survey: Survey, release: Release) -> Source:
+    """The source a user asked for with `--source`.
+
+    Raises:
+        UsageError: not one of the four forms; the message lists them.
+    """
+    if text is None:
+        return HttpSource(survey.root)
+    form, colon, rest = text.partition(":")
+    if form == "simulated":
+        if colon and not (rest.isascii() and rest.isdigit()):
+            raise UsageError(f"simulated:{rest!r} needs a whole number as seed; a source is {FORMS}.")
+        return SimulatedSource(survey, release, int(rest) if colon else Sky.seed)
+    if form.lower() in ("http", "https"):
+        return HttpSource(text)
+    if not text or "://" in text or not Path(text).is_dir():
+        raise UsageError(f"The source {text!r} is not a folder that exists; a source is {FORMS}.")
+    return FolderSource(Path(text))
+
+
+__all__ = ["Arrival", "FolderSource", "HttpSource", "Order", "Patience", "SimulatedSource", "Source", "open_source"]

@@ -1,0 +1,111 @@
+"""Where work runs: in this process, in a local Dask cluster, or on a running one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, Protocol
+
+from mmu.errors import MmuError, UsageError
+
+Task = Callable[..., Any]
+
+
+class WorkerDied(MmuError):
+    """A worker process was lost (out of memory, a crash) each time it tried this task."""
+
+
+class Executor(Protocol):
+    """Runs functions of plain arguments somewhere; results and errors come back in futures."""
+
+    slots: int
+
+    def submit(self, task: Task, *args: Any) -> Future[Any]: ...
+
+    def close(self) -> None: ...
+
+
+class Inline:
+    """Runs each task at once, in this process."""
+
+    slots = 1
+
+    def submit(self, task: Task, *args: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(task(*args))
+        except Exception as problem:  # noqa: BLE001 - the future carries it to whoever asks
+            future.set_exception(problem)
+        return future
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class DaskExecutor:
+    """Runs tasks on a Dask cluster: one of `workers` local processes, or the one at `scheduler`."""
+
+    def __init__(self, workers: int, scheduler: str | None) -> None:
+        import dask
+        from distributed import Client, LocalCluster
+
+        self._config = dask.config.set(
+            {"distributed.scheduler.allowed-failures": 2, "distributed.logging.distributed": "error"}
+        )
+        self._config.__enter__()
+        self._cluster: Any = None
+        if scheduler is None:
+            self._cluster = LocalCluster(
+                n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+            )
+            self._client = Client(self._cluster)
+        else:
+            try:
+                self._client = Client(scheduler, timeout=10)
+            except (OSError, TimeoutError, ValueError) as problem:
+                msg = f"No Dask scheduler answers at {scheduler} ({problem}); start one with `dask scheduler`."
+                raise UsageError(msg) from problem
+        self.slots = max(1, len(self._client.scheduler_info()["workers"]))
+
+    def submit(self, task: Task, *args: Any) -> Future[Any]:
+        remote = self._client.submit(task, *args, pure=False)
+        local: Future[Any] = Future()
+
+        def finished(done: Any) -> None:
+            problem = done.exception() if done.status == "error" else None
+            if done.status == "cancelled":
+                problem = WorkerDied("the task was cancelled because its scheduler went away")
+            if problem is None:
+                local.set_result(done.result())
+            else:
+                local.set_exception(_told(problem))
+            done.release()
+
+        remote.add_done_callback(finished)
+        return local
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self._client.close()
+        if self._cluster is not None:
+            with suppress(Exception):
+                self._cluster.close()
+        self._config.__exit__(*sys.exc_info())
+
+
+def _told(problem: BaseException) -> BaseException:
+    """Dask's own failures in our words; a task's own error as it is."""
+    if type(problem).__name__ == "KilledWorker":
+        return WorkerDied("its worker process died each time (out of memory, or a crash in a library)")
+    return problem
+
+
+def open_executor(workers: int, scheduler: str | None) -> Executor:
+    """The executor for `--workers` and `--scheduler`."""
+    # Workers start from this environment: one thread each, so that N workers use N cores.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    return Inline() if workers == 0 and scheduler is None else DaskExecutor(max(workers, 1), scheduler)

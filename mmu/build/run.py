@@ -1,0 +1,284 @@
+"""A build from beginning to end: plan, fetch, read, write, account. Run again, it goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+
+from mmu.archive.fetch import Fetcher
+from mmu.archive.source import open_source
+from mmu.build.executor import open_executor
+from mmu.build.files import writable, write_json
+from mmu.build.journal import Journal
+from mmu.build.ledger import Folded, Ledger, fold, read_ledger
+from mmu.build.plan import Plan, load_plan, make_plan, unit_files
+from mmu.build.progress import Progress, human_bytes
+from mmu.build.spec import BuildSpec
+from mmu.build.work import Work
+from mmu.errors import UsageError
+from mmu.shards.card import write_card
+from mmu.shards.catalogue import write_catalogue
+from mmu.shards.parquet import checksum
+
+ASK_ABOVE_BYTES = 100_000_000_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a build will take, before it starts: for `--dry-run` and for the question above 100 GB."""
+
+    objects: int
+    units: int
+    files: int
+    download_bytes: int
+    output_bytes: int
+    shards: int
+
+    @property
+    def seconds(self) -> float:
+        """A guess: 20 MB/s from the archive, 100 MB/s through reading and writing, whichever is slower."""
+        return max(self.download_bytes / 20e6, (self.download_bytes + self.output_bytes) / 100e6)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a build did. `code` is the exit code: 0 all, 1 partial (the ledger says what)."""
+
+    folder: Path
+    counts: dict[str, Any]
+    shards: int
+    bytes: int
+    seconds: float
+    done_before: bool = False
+    absent: int = 0
+
+    @property
+    def code(self) -> int:
+        return 1 if self.counts["failed"] or self.absent else 0
+
+
+Confirm = Callable[[Estimate], bool]
+
+
+def build(spec: BuildSpec, progress: Progress | None = None, confirm: Confirm | None = None) -> Report:
+    """Build, resume or extend a dataset.
+
+    Args:
+        confirm: asked before a build that moves more than 100 GB; without it such a build is refused.
+
+    Raises:
+        UsageError: it cannot be done as asked (nothing was written).
+        MmuError: the archive cannot be reached, or its catalogue is damaged.
+    """
+    progress = progress or Progress(quiet=True)
+    started = time.time()
+    for folder in (spec.root, spec.raw):
+        writable(folder)
+    with _only_one(spec), closing(open_source(spec.source, spec.survey, spec.release)) as source:
+        before = read_ledger(spec.ledger)
+        spec = _as_there(spec, before, source.name)
+        if before is not None and not spec.work.exists() and _complete(before, spec, source.name):
+            return _finished(spec, before)
+        with Fetcher(source, spec.raw, spec.survey.policy, on_bytes=progress.fetched) as fetcher:
+            executor = open_executor(spec.workers, spec.scheduler)
+            try:
+                plan = _planned(spec, source.name, fetcher, executor, progress)
+                ask(estimate(spec, plan), spec, confirm)
+                with _journal(spec) as journal:
+                    ledger = Work(spec, plan, before, fetcher, executor, journal, progress).run()
+            finally:
+                executor.close()
+        return _finish(spec, ledger, before, source.name, started)
+
+
+def dry_run(spec: BuildSpec, progress: Progress | None = None) -> Estimate:
+    """Plan and say what a build would take; writes nothing but catalogue files in the cache."""
+    progress = progress or Progress(quiet=True)
+    writable(spec.raw)
+    with (
+        closing(open_source(spec.source, spec.survey, spec.release)) as source,
+        Fetcher(source, spec.raw, spec.survey.policy, on_bytes=progress.fetched) as fetcher,
+    ):
+        executor = open_executor(spec.workers, spec.scheduler)
+        try:
+            return estimate(spec, make_plan(spec, fetcher, executor, progress))
+        finally:
+            executor.close()
+
+
+def estimate(spec: BuildSpec, plan: Plan) -> Estimate:
+    """Files, bytes and objects of a plan."""
+    files = {file.path: file.bytes for unit in unit_files(spec, plan).values() for file in unit}
+    size = len(plan.objects) * plan.bytes_per_row
+    return Estimate(len(plan.objects), len(plan.rows_of_unit), len(files), sum(files.values()), size, len(plan.leaves))
+
+
+def _only_one(spec: BuildSpec) -> AbstractContextManager[object]:
+    """Hold the lock that keeps a second build out of the same release."""
+    try:
+        return filelock.FileLock(spec.root / f".{spec.release.name}.lock").acquire(timeout=0)
+    except filelock.Timeout as busy:
+        msg = f"Another build is writing {spec.folder}; wait for it, or give another --out."
+        raise UsageError(msg) from busy
+
+
+def _as_there(spec: BuildSpec, before: Folded | None, source: str) -> BuildSpec:
+    """The spec, extended by what is there with `--add`; refused where it differs from what is there."""
+    there = _spec_there(spec, before)
+    if there is None:
+        return spec
+    now = spec.identity(source)
+    if spec.add and not set(spec.regions) <= set(there["regions"]):
+        spec = replace(spec, regions=(*there["regions"], *(r for r in spec.regions if r not in there["regions"])))
+    elif spec.add:
+        spec = replace(spec, regions=tuple(there["regions"]))
+    now = spec.identity(source)
+    ignored = {"region", "regions"} if spec.add else set()
+    differing = [key for key in now if key not in ignored and now[key] != there.get(key)]
+    if differing:
+        words = "; ".join(f"{key} was {there.get(key)!r} and is now {now[key]!r}" for key in differing)
+        raise UsageError(
+            f"{spec.folder} holds another build: {words}. Give the same options to resume it, "
+            "--add with a --region to extend it, or another --out."
+        )
+    return spec
+
+
+def _spec_there(spec: BuildSpec, before: Folded | None) -> dict[str, Any] | None:
+    unfinished = spec.work / "spec.json"
+    if unfinished.exists():
+        found: dict[str, Any] = json.loads(unfinished.read_text())
+        return found
+    return None if before is None else dict(before.build["spec"])
+
+
+def _complete(before: Folded, spec: BuildSpec, source: str) -> bool:
+    hdf5 = "hdf5" in spec.formats and "hdf5" not in before.build["formats"]
+    return before.build["spec"] == spec.identity(source) and not before.build["counts"]["failed"] and not hdf5
+
+
+def _finished(spec: BuildSpec, before: Folded) -> Report:
+    return Report(
+        spec.folder,
+        before.build["counts"],
+        len(before.shards),
+        before.build["bytes"],
+        0.0,
+        True,
+        len(before.build["absent"]),
+    )
+
+
+def _planned(spec: BuildSpec, source: str, fetcher: Fetcher, executor: Any, progress: Progress) -> Plan:
+    """The plan of the interrupted run, or a new one, saved."""
+    identity = spec.identity(source)
+    if (spec.work / "spec.json").exists() and json.loads((spec.work / "spec.json").read_text()) == identity:
+        if (plan := load_plan(spec.work)) is not None:
+            return plan
+    else:
+        shutil.rmtree(spec.work, ignore_errors=True)
+    plan = make_plan(spec, fetcher, executor, progress)
+    plan.save(spec.work)
+    write_json(spec.work / "spec.json", identity)
+    return plan
+
+
+def ask(cost: Estimate, spec: BuildSpec, confirm: Confirm | None) -> None:
+    """Refuse what does not fit the disk; ask before what moves more than 100 GB."""
+    total = cost.download_bytes + cost.output_bytes
+    free = shutil.disk_usage(spec.root).free
+    if cost.output_bytes > free:
+        raise UsageError(
+            f"This build writes about {human_bytes(cost.output_bytes)} and {spec.out} has {human_bytes(free)} free; "
+            "give a smaller --region, --max-objects, or another --out."
+        )
+    if total > ASK_ABOVE_BYTES and not (confirm is not None and confirm(cost)):
+        raise UsageError(
+            f"This build fetches about {human_bytes(cost.download_bytes)} and writes {human_bytes(cost.output_bytes)}; "
+            "say --yes if that is meant, or give a smaller --region or --max-objects."
+        )
+
+
+class _journal:
+    """The journal of the work folder, closed at the end."""
+
+    def __init__(self, spec: BuildSpec) -> None:
+        self.journal = Journal(spec.work / "journal.jsonl")
+
+    def __enter__(self) -> Journal:
+        return self.journal
+
+    def __exit__(self, *_: object) -> None:
+        self.journal.close()
+
+
+def _finish(spec: BuildSpec, ledger: Ledger, before: Folded | None, source: str, started: float) -> Report:
+    """Catalogue files, ledger, card, and the HDF5 pass; then the work folder goes."""
+    shards = [ledger.shards[leaf] for leaf in ledger.plan.leaves if leaf in ledger.shards]
+    _drop_outgrown(spec, before, {shard.partition for shard in shards})
+    written = np.isin(ledger.plan.leaf, [i for i, leaf in enumerate(ledger.plan.leaves) if leaf in ledger.shards])
+    lost = np.isin(
+        np.asarray(ledger.plan.objects["object_id"].to_numpy(zero_copy_only=False)),
+        [*ledger.excluded, *ledger.failed_objects],
+    )
+    write_catalogue(spec.root, spec.survey, spec.release, shards, ledger.plan.healpix_29[written & ~lost])
+    formats = sorted({*spec.formats, *(before.build["formats"] if before else ())})
+    if "hdf5" in formats:
+        from mmu.shards.hdf5 import write_hdf5
+
+        write_hdf5(spec.root, spec.survey, spec.release)
+    facts: dict[str, Any] = {
+        "survey": spec.survey.name,
+        "release": spec.release.name,
+        "spec": spec.identity(source),
+        "formats": formats,
+        "versions": {name: version(name) for name in ("pyarrow", "numpy", "astropy", "multimodal-universe")}
+        | {"python": platform.python_version()},
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "files": {str(path.relative_to(spec.root)): checksum(path) for path in _catalogue_files(spec)},
+    }
+    built = fold(ledger, spec.ledger, facts)
+    write_card(spec.root, spec.survey)
+    shutil.rmtree(spec.work, ignore_errors=True)
+    if not spec.keep_raw:
+        _drop_raw(spec)
+    return Report(
+        spec.folder, built["counts"], len(shards), built["bytes"], time.time() - started, absent=len(built["absent"])
+    )
+
+
+def _drop_outgrown(spec: BuildSpec, before: Folded | None, current: set[Any]) -> None:
+    """Shards of the tree before `--add` split them: their rows are in their children now."""
+    for shard in before.shards if before else ():
+        if shard.partition not in current:
+            (spec.folder / "dataset" / shard.partition.path).unlink(missing_ok=True)
+
+
+def _catalogue_files(spec: BuildSpec) -> list[Path]:
+    """Every file of the release but its shards and ledger."""
+    name = spec.release.name
+    folders = [spec.folder, spec.root / f"{name}_margin", spec.root / f"{name}_collection", spec.root / "hdf5" / name]
+    files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+    shards = spec.folder / "dataset"
+    return [
+        p for p in files if spec.ledger not in p.parents and not (shards in p.parents and p.name.startswith("Npix="))
+    ]
+
+
+def _drop_raw(spec: BuildSpec) -> None:
+    """Raw files are not needed once everything they gave is verified; folders left empty go too."""
+    shutil.rmtree(spec.raw, ignore_errors=True)
+    if spec.cache is None and spec.raw.parent.exists() and not any(spec.raw.parent.iterdir()):
+        spec.raw.parent.rmdir()

@@ -1,0 +1,158 @@
+"""What a worker does: read one unit and spool its records by sky; merge the spools of one partition into its shard.
+
+Both are idempotent: they write under a temporary name and rename, and doing them again gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mmu.errors import FormatError, LedgerError
+from mmu.schema import HEALPIX, arrow_schema
+from mmu.shards.parquet import rows_per_group, write_shard
+from mmu.sky import healpix
+from mmu.sky.partition import Partition, locate
+from mmu.survey import Release, get_survey
+
+
+@dataclass
+class UnitResult:
+    """How many rows were spooled, and which objects were left out, why."""
+
+    rows: int
+    excluded: dict[str, str] = field(default_factory=dict)
+
+
+def read_unit(
+    survey: str, release: str, unit: str, paths: dict[str, Path], rows: pa.Table, leaves: list[Partition], spool: Path
+) -> UnitResult:
+    """Read a unit's files and spool its records, one Arrow file per partition.
+
+    Args:
+        rows: the objects wanted (object_id, ra, dec, carried columns), in shard order.
+        leaves: the partitions they fall in, in sky order.
+
+    Raises:
+        FormatError: the files, or what the survey's reader made of them, are not as declared.
+    """
+    declared = get_survey(survey)
+    kind = declared.release(release)
+    records = declared.reader.read(kind, unit, paths, rows)
+    table = _with_healpix(records.table, kind, unit)
+    _refuse_imbalance(unit, rows, table, records.excluded)
+    index = locate(np.asarray(table[HEALPIX.name]), leaves)
+    if len(index) and index.min() < 0:
+        raise FormatError(f"{unit}: an object's position in the data is not where the catalogue has it.")
+    for number in np.unique(index).tolist():
+        folder = spool / spool_name(leaves[number])
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_ipc(folder / f"{unit}.arrow", _rows_where(table, index == number))
+    return UnitResult(len(table), records.excluded)
+
+
+def _with_healpix(table: pa.Table, release: Release, unit: str) -> pa.Table:
+    """The records in shard order with their pixel in front, in exactly the release's schema."""
+    ra, dec = np.asarray(table["ra"]), np.asarray(table["dec"])
+    if not (np.isfinite(ra).all() and np.isfinite(dec).all()):
+        raise FormatError(f"{unit}: a record has no finite position.")
+    pixels = healpix.pixel(ra, dec) if len(table) else np.empty(0, dtype=np.int64)
+    full = table.add_column(0, HEALPIX.name, pa.array(pixels))
+    schema = arrow_schema(release.schema)
+    if full.schema.names != schema.names:
+        raise FormatError(f"{unit}: the reader gave columns {full.schema.names}, the release declares {schema.names}.")
+    full = full.cast(schema) if full.schema != schema else full.replace_schema_metadata(None)
+    order = np.asarray(
+        pc.sort_indices(
+            full.select([HEALPIX.name, "object_id"]), [(HEALPIX.name, "ascending"), ("object_id", "ascending")]
+        )
+    )
+    return full if (order == np.arange(len(order))).all() else full.take(order)
+
+
+def _refuse_imbalance(unit: str, rows: pa.Table, table: pa.Table, excluded: dict[str, str]) -> None:
+    """Every object asked for is a record or excluded for a reason, once."""
+    asked = Counter(rows["object_id"].to_pylist())
+    given = Counter(table["object_id"].to_pylist()) + Counter(excluded.keys())
+    if asked != given:
+        lost, extra = sorted((asked - given).elements())[:3], sorted((given - asked).elements())[:3]
+        raise FormatError(
+            f"{unit}: the reader lost {lost or 'none'} and invented {extra or 'none'} of {len(rows)} objects."
+        )
+
+
+def _rows_where(table: pa.Table, mask: np.ndarray[Any, Any]) -> pa.Table:
+    found = np.flatnonzero(mask)
+    if len(found) and found[-1] - found[0] + 1 == len(found):
+        return table.slice(found[0], len(found))
+    return table.take(found)
+
+
+def _write_ipc(path: Path, table: pa.Table) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    temporary.replace(path)
+
+
+def spool_name(leaf: Partition) -> str:
+    return f"{leaf.order}-{leaf.pixel}"
+
+
+@dataclass(frozen=True)
+class Written:
+    """A finished shard, or none if no record of the partition could be read."""
+
+    rows: int
+    bytes: int
+    xxh3: str
+    row_groups: int
+
+
+def write_partition(
+    survey: str, release: str, leaf: Partition, spool: Path, existing: list[Path], dataset: Path
+) -> Written:
+    """Merge a partition's spooled records, and those of shards already on disk, into its shard; read it back.
+
+    `existing` are shards whose area overlaps the partition: rows in it that are not spooled anew are kept.
+    """
+    kind = get_survey(survey).release(release)
+    schema = arrow_schema(kind.schema)
+    folder = spool / spool_name(leaf)
+    fresh = [_open_ipc(path) for path in sorted(folder.glob("*.arrow"))]
+    kept = [_kept_rows(path, leaf, fresh, schema) for path in sorted(existing) if path.exists()]
+    tables = [table for table in (*fresh, *kept) if len(table)]
+    if not tables:
+        return Written(0, 0, "", 0)
+    path = dataset / leaf.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    group = rows_per_group(schema, kind.bytes_per_row, kind.row_group_rows)
+    rows, size, digest, groups = write_shard(path, tables, schema, group)
+    if pq.read_metadata(path).num_rows != rows or rows != sum(map(len, tables)):
+        raise LedgerError(f"{path} does not hold the {sum(map(len, tables))} rows that were written to it.")
+    return Written(rows, size, digest, groups)
+
+
+def _open_ipc(path: Path) -> pa.Table:
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+
+def _kept_rows(path: Path, leaf: Partition, fresh: list[pa.Table], schema: pa.Schema) -> pa.Table:
+    first, end = leaf.span
+    column = pc.field(HEALPIX.name)
+    table = pq.read_table(path, filters=(column >= first) & (column < end), schema=schema)
+    anew = pa.array([name for part in fresh for name in part["object_id"].to_pylist()], type=pa.string())
+    return table.filter(pc.invert(pc.is_in(table["object_id"], value_set=anew)))
+
+
+def drop_spool(leaf: Partition, spool: Path) -> None:
+    """Forget a partition's spool, its shard being written."""
+    shutil.rmtree(spool / spool_name(leaf), ignore_errors=True)

@@ -1,0 +1,279 @@
+"""The moving part of a build: files come in, units are read, partitions are written, all journalled as it settles.
+
+One thread (the caller's) decides everything; threads fetch, the executor computes, and both only put what they
+finished into a queue.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmu.archive.fetch import Fetched, Fetcher
+from mmu.build.executor import Executor
+from mmu.build.journal import Journal, read_journal
+from mmu.build.ledger import EXCLUDED, Folded, Ledger
+from mmu.build.plan import Plan, unit_files
+from mmu.build.progress import Phase, Progress
+from mmu.build.spec import BuildSpec
+from mmu.build.unit import UnitResult, Written, drop_spool, read_unit, write_partition
+from mmu.errors import AbsentUpstreamError, DownloadError, FormatError, MmuError
+from mmu.shards.parquet import Shard
+from mmu.sky.partition import Partition
+from mmu.survey import File
+
+_GIVE_UP_AFTER = 5
+
+
+class Work:
+    """One run over the units and partitions that are not settled yet."""
+
+    def __init__(
+        self,
+        spec: BuildSpec,
+        plan: Plan,
+        before: Folded | None,
+        fetcher: Fetcher,
+        executor: Executor,
+        journal: Journal,
+        progress: Progress,
+    ) -> None:
+        self.spec, self.plan, self.before = spec, plan, before
+        self.fetcher, self.executor, self.journal, self.progress = fetcher, executor, journal, progress
+        self.ledger = Ledger(plan)
+        self.spool = spec.work / "spool"
+        self.events: queue.Queue[Callable[[], None]] = queue.Queue()
+        self.busy = self.in_flight = 0
+        self.downloads_failed = 0
+        self.todo = self._rows_to_do()
+        self.stale = self._replay()
+        self.waiting_for = self._units_awaited()
+        self.files = unit_files(spec, plan)
+        self.users = Counter(file.path for unit in self.pending for file in self.files[unit])
+        self.fetched: dict[str, dict[str, Fetched]] = {}
+
+    # -- what is left to do -------------------------------------------------------------------------------------
+
+    def _rows_to_do(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Per unit, the rows that no finished build has settled; also recalls why some were excluded then."""
+        if self.before is None:
+            return dict(self.plan.rows_of_unit)
+        settled = self.before.settled()
+        known = pc.is_in(self.plan.objects["object_id"], value_set=settled["object_id"].combine_chunks())
+        left = ~np.asarray(known)
+        out = settled.filter(pc.equal(settled["status"], EXCLUDED))
+        self.ledger.excluded.update(zip(out["object_id"].to_pylist(), out["reason"].to_pylist(), strict=True))
+        for row in self.before.units.select(["unit", "files"]).to_pylist():
+            self.ledger.files[row["unit"]] = json.loads(row["files"])
+        leaves = set(self.plan.leaves)
+        self.ledger.shards.update({s.partition: s for s in self.before.shards if s.partition in leaves})
+        return {unit: rows[left[rows]] for unit, rows in self.plan.rows_of_unit.items() if left[rows].any()}
+
+    def _replay(self) -> set[Partition]:
+        """Take over an interrupted run's journal; returns the partitions whose spool is not in a shard yet."""
+        there = {shard.partition for shard in self.before.shards} if self.before else set()
+        occupied = {self.plan.leaves[i] for i in np.unique(self.plan.leaf).tolist()}
+        stale = {leaf for leaf in occupied if self.before is not None and leaf not in there}
+        self.settled: set[str] = set()
+        for entry in read_journal(self.journal.path):
+            if "shard" in entry:
+                leaf = Partition(*entry["shard"])
+                self._take_shard(leaf, Written(*entry["written"]))
+                stale.discard(leaf)
+            elif "failed" not in entry:
+                self.settled.add(entry["unit"])
+                self.ledger.excluded.update(entry["excluded"])
+                self.ledger.files[entry["unit"]] = entry["files"]
+                stale.update(self._leaves_of(entry["unit"]))
+        self.pending = [unit for unit in self._by_sky() if unit not in self.settled]
+        return stale
+
+    def _by_sky(self) -> list[str]:
+        return sorted(self.todo, key=lambda unit: (int(self.plan.leaf[self.todo[unit][0]]), unit))
+
+    def _leaves_of(self, unit: str) -> list[Partition]:
+        rows = self.todo.get(unit)
+        return [] if rows is None else [self.plan.leaves[i] for i in np.unique(self.plan.leaf[rows]).tolist()]
+
+    def _units_awaited(self) -> dict[Partition, set[str]]:
+        waiting: dict[Partition, set[str]] = defaultdict(set)
+        for unit in self.pending:
+            for leaf in self._leaves_of(unit):
+                waiting[leaf].add(unit)
+        return waiting
+
+    # -- the loop -----------------------------------------------------------------------------------------------
+
+    def run(self) -> Ledger:
+        """Settle every unit and write every partition.
+
+        Raises:
+            DownloadError: unit after unit could not be fetched: the archive is out of reach. Run again to go on.
+        """
+        queued = iter(self.pending)
+        ahead = self.executor.slots + 2
+        with (
+            ThreadPoolExecutor(max(4, self.spec.survey.policy.connections)) as self.threads,
+            self.progress.phase("building", "units", len(self.pending)) as self.phase,
+        ):
+            for leaf in sorted(self.stale):
+                if not self.waiting_for.get(leaf):
+                    self._write(leaf)
+            more = True
+            while more or self.busy:
+                while more and self.in_flight < ahead:
+                    if (unit := next(queued, None)) is None:
+                        more = False
+                    else:
+                        self._fetch(unit)
+                if self.busy:
+                    self.events.get()()
+        return self.ledger
+
+    phase: Phase
+    threads: ThreadPoolExecutor
+
+    def _then(self, future: Future[Any], what: Callable[[Future[Any]], None]) -> None:
+        """Do something in this thread once a future is done."""
+        self.busy += 1
+
+        def event() -> None:
+            self.busy -= 1
+            what(future)
+
+        future.add_done_callback(lambda _: self.events.put(event))
+
+    def _fetch(self, unit: str) -> None:
+        self.in_flight += 1
+        left = {file.path: self.threads.submit(_get, self.fetcher, file) for file in self.files[unit]}
+        missing = len(left)
+
+        def one_more(_: Future[Any]) -> None:
+            nonlocal missing
+            missing -= 1
+            if missing == 0:
+                self._fetched(unit, left)
+
+        for future in left.values():
+            self._then(future, one_more)
+
+    def _fetched(self, unit: str, results: dict[str, Future[Fetched | None]]) -> None:
+        try:
+            self.fetched[unit] = {path: got for path, future in results.items() if (got := future.result()) is not None}
+        except MmuError as problem:
+            self._failed(unit, problem)
+            return
+        self.downloads_failed = 0
+        rows = self.plan.objects.take(pa.array(self.todo[unit])).drop_columns(["unit", "_healpix_29"])
+        paths = {path: got.local for path, got in self.fetched[unit].items()}
+        task = (self.spec.survey.name, self.spec.release.name, unit, paths, rows, self._leaves_of(unit), self.spool)
+        self._then(self.executor.submit(read_unit, *task), partial(self._read, unit))
+
+    def _read(self, unit: str, future: Future[UnitResult]) -> None:
+        try:
+            result = future.result()
+        except Exception as problem:  # noqa: BLE001 - one unit's trouble, whatever it is, costs that unit only
+            self._failed(unit, problem)
+            return
+        files = [_provenance(got) for got in self.fetched[unit].values()]
+        self.journal.add(unit=unit, rows=result.rows, excluded=result.excluded, files=files)
+        self.ledger.excluded.update(result.excluded)
+        self.ledger.files[unit] = files
+        self._settled(unit, result.rows)
+
+    def _failed(self, unit: str, problem: Exception) -> None:
+        reason = _told(problem)
+        self.journal.add(unit=unit, failed=reason)
+        self.ledger.failed_units[unit] = reason
+        ids = self.plan.objects["object_id"].take(pa.array(self.todo[unit])).to_pylist()
+        self.ledger.failed_objects.update(dict.fromkeys(ids, _kind(problem)))
+        if isinstance(problem, FormatError):
+            self._forget(unit, everything=True)
+        if isinstance(problem, DownloadError) and not isinstance(problem, AbsentUpstreamError):
+            self.downloads_failed += 1
+            if self.downloads_failed >= min(_GIVE_UP_AFTER, len(self.pending)):
+                raise problem
+        self._settled(unit, 0)
+
+    def _settled(self, unit: str, rows: int) -> None:
+        self.in_flight -= 1
+        self.phase.advance(objects=rows)
+        self.settled.add(unit)
+        for leaf in self._leaves_of(unit):
+            self.waiting_for[leaf].discard(unit)
+            if not self.waiting_for[leaf]:
+                self._write(leaf)
+
+    # -- partitions ---------------------------------------------------------------------------------------------
+
+    def _write(self, leaf: Partition) -> None:
+        dataset = self.spec.folder / "dataset"
+        low, high = leaf.span
+        old = self.before.shards if self.before else []
+        existing = [dataset / s.partition.path for s in old if s.partition.span[0] < high and low < s.partition.span[1]]
+        here = dataset / leaf.path
+        task = (self.spec.survey.name, self.spec.release.name, leaf, self.spool, sorted({*existing, here}), dataset)
+        self._then(self.executor.submit(write_partition, *task), partial(self._written, leaf))
+
+    def _written(self, leaf: Partition, future: Future[Written]) -> None:
+        written = future.result()
+        self.journal.add(
+            shard=[leaf.order, leaf.pixel], written=[written.rows, written.bytes, written.xxh3, written.row_groups]
+        )
+        self._take_shard(leaf, written)
+        drop_spool(leaf, self.spool)
+        self.stale.discard(leaf)
+        for unit in [u for u in self.fetched if all(not self.waiting_for[at] for at in self._leaves_of(u))]:
+            self._forget(unit)
+
+    def _take_shard(self, leaf: Partition, written: Written) -> None:
+        if written.rows:
+            self.ledger.shards[leaf] = Shard(leaf, written.rows, written.bytes, written.xxh3, written.row_groups)
+
+    def _forget(self, unit: str, everything: bool = False) -> None:
+        """Remove a unit's raw files once no other unit needs them (`everything`: whatever they are, they are bad)."""
+        for path, got in self.fetched.pop(unit, {}).items():
+            self.users[path] -= 1
+            if got.owned and (everything or (self.users[path] <= 0 and not self.spec.keep_raw)):
+                got.local.unlink(missing_ok=True)
+                Path(f"{got.local}.fetched.json").unlink(missing_ok=True)
+
+
+def _get(fetcher: Fetcher, file: File) -> Fetched | None:
+    try:
+        return fetcher.get(file)
+    except AbsentUpstreamError:
+        if file.required:
+            raise
+        return None
+
+
+def _provenance(got: Fetched) -> dict[str, Any]:
+    return {"path": got.path, "url": got.url, "bytes": got.bytes, "sha256": got.sha256, "etag": got.etag}
+
+
+def _told(problem: Exception) -> str:
+    return str(problem) if isinstance(problem, MmuError) else f"{type(problem).__name__}: {problem}"
+
+
+def _kind(problem: Exception) -> str:
+    """The reason an object is counted under: few, so that they add up."""
+    names = {
+        AbsentUpstreamError: "absent upstream",
+        DownloadError: "download failed",
+        FormatError: "file not as the data model says",
+    }
+    for kind, words in names.items():
+        if isinstance(problem, kind):
+            return words
+    return f"reading failed ({type(problem).__name__})"

@@ -1,0 +1,47 @@
+"""The command line: one file a verb, each a thin layer over a function anyone can call."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+from rich.console import Console
+
+from mmu.cli import build, demo, fetch, info, simulate, surveys, verify
+from mmu.errors import MmuError
+
+app = typer.Typer(
+    name="mmu",
+    help="Turn the great sky surveys into verified, sky-partitioned datasets a model can learn from.",
+    epilog="Start with `mmu list`, then `mmu build desi --source simulated --max-objects 60 --out data`.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("build")(build.build)
+app.command("fetch")(fetch.fetch)
+app.command("verify")(verify.verify)
+app.command("info")(info.info)
+app.command("list")(surveys.surveys)
+app.command("simulate")(simulate.simulate)
+app.command("demo")(demo.demo)
+
+
+@app.callback()
+def common(verbose: bool = typer.Option(False, "--verbose", "-v", help="Tell more of what happens.")) -> None:
+    """Set up logging for every verb."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("mmu").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def main() -> None:
+    """Run a verb; an error of ours is one sentence and its exit code (1 partial or failed, 2 usage)."""
+    try:
+        app()
+    except MmuError as problem:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"mmu: {problem}", style="red", markup=False)
+        sys.exit(problem.exit_code)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("mmu: stopped; run the same command to go on.", style="red", markup=False)
+        sys.exit(130)

@@ -1,0 +1,111 @@
+"""`mmu build`: from a survey's archive to a verified dataset."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from mmu.cli import options as o
+
+if TYPE_CHECKING:
+    from mmu.build import run
+
+
+def build(
+    survey: o.SurveyName,
+    out: o.Out,
+    release: o.ReleaseName = None,
+    source: o.SourceText = None,
+    region: o.RegionText = "all",
+    max_objects: o.MaxObjects = None,
+    ids: o.Ids = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="parquet, or parquet,hdf5 (the Multimodal Universe v1 layout too).")
+    ] = "parquet",
+    partition_bytes: Annotated[str, typer.Option(help="Largest shard, uncompressed: 16MB, 1GiB, ...")] = "1GiB",
+    add: Annotated[bool, typer.Option("--add", help="Extend the dataset that is there by this region.")] = False,
+    keep_raw: Annotated[bool, typer.Option("--keep-raw", help="Keep the raw files after the build.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would fetch and write, and stop.")] = False,
+    cache: o.Cache = None,
+    workers: o.Workers = 2,
+    scheduler: o.Scheduler = None,
+    yes: o.Yes = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
+) -> None:
+    """Build a dataset: fetch from the archive, cut, check, write shards; every object accounted for.
+
+    Run the same command again to resume or to retry what failed. Exit code 0: all there; 1: partial (the ledger says
+    what is missing and why); 2: it cannot be done as asked.
+
+    \b
+    mmu build desi --source simulated --max-objects 60 --out data
+    mmu build legacysurvey --region cone:150.1,2.2,0.5 --out /data
+    mmu build gaia --out /data --dry-run
+    """
+    from mmu.build import run
+    from mmu.build.progress import Progress
+
+    spec = o.spec_from(
+        survey,
+        out,
+        release_name=release,
+        source=source,
+        regions=(region,),
+        ids=o.read_ids(ids),
+        max_objects=max_objects,
+        partition_bytes=o.parse_bytes(partition_bytes),
+        formats=tuple(part.strip() for part in formats.split(",")),
+        cache=cache,
+        workers=workers,
+        scheduler=scheduler,
+        add=add,
+        keep_raw=keep_raw,
+    )
+    progress = Progress(quiet)
+    console = Console(highlight=False, soft_wrap=True)
+    if dry_run:
+        console.print(estimate_words(run.dry_run(spec, progress), spec.release.title))
+        return
+    report = run.build(spec, progress, confirm=lambda cost: yes or _asked(cost))
+    console.print(report_words(report))
+    sys.exit(report.code)
+
+
+def _asked(cost: run.Estimate) -> bool:
+    return sys.stdin.isatty() and typer.confirm(f"{estimate_words(cost, 'This build')}\nGo on?")
+
+
+def estimate_words(cost: run.Estimate, title: str) -> str:
+    """What a build would take, in words."""
+    from mmu.build.progress import human_bytes, human_time
+
+    return (
+        f"{title}: {cost.objects:,} objects in {cost.units:,} units and {cost.shards:,} shards; "
+        f"fetches about {human_bytes(cost.download_bytes)} in {cost.files:,} files, writes about {human_bytes(cost.output_bytes)} "
+        f"before compression, takes about {human_time(cost.seconds)}."
+    )
+
+
+def report_words(report: run.Report) -> str:
+    """What a build did, in words."""
+    from mmu.build.progress import human_bytes, human_time
+
+    counts = report.counts
+    lines = [f"{report.folder}: {counts['written']:,} objects, {human_bytes(report.bytes)} in {report.shards:,} shards"]
+    if report.done_before:
+        lines[0] += " (was complete; nothing to do)"
+    else:
+        rate = counts["written"] / max(report.seconds, 1e-3)
+        lines[0] += f", {human_time(report.seconds)} ({rate:,.0f} objects/s)"
+    cut = sum(counts["cut"].values())
+    lines.append(f"  read {counts['read']:,} = cut {cut:,} + selected {counts['selected']:,}")
+    for kind in ("excluded", "failed"):
+        lines += [f"  {kind} {count:,}: {reason}" for reason, count in counts[kind].items()]
+    if report.absent:
+        lines.append(f"  {report.absent:,} catalogue files are absent upstream (named in the ledger)")
+    if not counts["selected"]:
+        lines.append("  this selection holds no objects; the dataset is empty and its card says so")
+    return "\n".join(lines)

@@ -1,0 +1,86 @@
+"""`mmu info`: what a survey offers, or what a built dataset holds against what was expected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def info(
+    what: Annotated[
+        str, typer.Argument(metavar="SURVEY|PATH", help="A survey's name, or the folder of a built dataset.")
+    ],
+    columns: Annotated[
+        bool, typer.Option("--columns", help="Every column with its type, shape, unit and meaning.")
+    ] = False,
+) -> None:
+    """Describe a survey, or a dataset that was built."""
+    from mmu.survey import survey_names
+
+    console = Console(highlight=False, soft_wrap=True)
+    if what in survey_names() and not Path(what).is_dir():
+        _describe_survey(what, columns, console)
+    else:
+        _describe_dataset(Path(what), columns, console)
+
+
+def _describe_survey(name: str, columns: bool, console: Console) -> None:
+    from mmu.build.progress import human_bytes
+    from mmu.schema.document import column_table
+    from mmu.survey import get_survey
+
+    survey = get_survey(name)
+    console.print(
+        f"{survey.title} ({survey.homepage})\nlicence: {survey.licence}\narchive: {survey.root}", markup=False
+    )
+    for release in survey.releases:
+        console.print(
+            f"\n{release.name}: {release.title}\n  {release.objects:,} objects, {len(release.schema)} columns, "
+            f"{human_bytes(release.bytes_per_row)} each; {human_bytes(release.raw_bytes)} raw; {release.coverage}",
+            markup=False,
+        )
+        for line in release.selection:
+            console.print(f"  - {line}", markup=False)
+        if columns:
+            console.print(column_table(release.schema), markup=False)
+
+
+def _describe_dataset(path: Path, columns: bool, console: Console) -> None:
+    import mmu
+    from mmu.build.ledger import read_ledger
+    from mmu.build.progress import human_bytes
+
+    dataset = mmu.open(path)
+    for name in dataset.releases:
+        console.print(str(mmu.open(path, name) if name != dataset.release else dataset), markup=False)
+        folder = path if path.name == name else path / name
+        if (ledger := read_ledger(folder / "_mmu")) is not None:
+            counts = ledger.build["counts"]
+            console.print(
+                f"  read {counts['read']:,}, selected {counts['selected']:,}, written {counts['written']:,}, ", end=""
+            )
+            console.print(
+                f"{human_bytes(ledger.build['bytes'])}; source {ledger.build['spec']['source']}", markup=False
+            )
+            console.print(_against_expected(ledger.build, counts["written"]), markup=False)
+            for kind in ("cut", "excluded", "failed"):
+                for reason, count in counts[kind].items():
+                    console.print(f"  {kind} {count:,}: {reason}", markup=False)
+    if columns:
+        console.print(dataset.describe(), markup=False)
+
+
+def _against_expected(build: dict[str, object], written: int) -> str:
+    """How much of the whole release this is."""
+    from mmu.errors import MmuError
+    from mmu.survey import get_survey
+
+    try:
+        release = get_survey(str(build["survey"])).release(str(build["release"]))
+    except MmuError:
+        return "  (this installation does not know the survey, so there is no expectation)"
+    share = written / release.objects if release.objects else 0.0
+    return f"  {share:.3%} of the {release.objects:,} objects of the whole release"

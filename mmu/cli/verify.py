@@ -1,0 +1,30 @@
+"""`mmu verify`: is a dataset what its ledger says?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def verify(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A dataset folder (OUT/SURVEY), or one release in it.")],
+) -> None:
+    """Check a dataset: counts balance, every checksum holds, every object is where the ledger says.
+
+    Exit code 1 if anything is missing or altered; each problem names its file.
+    """
+    from mmu.build.progress import human_bytes
+    from mmu.build.verify import verify as check
+
+    console = Console(highlight=False, soft_wrap=True)
+    verdicts = check(path)
+    for verdict in verdicts:
+        what = f"{verdict.rows:,} objects, {human_bytes(verdict.bytes)} in {verdict.shards:,} shards"
+        console.print(f"{verdict.release}: {'FAILED' if verdict.problems else 'ok'} ({what})", markup=False)
+        for problem in verdict.problems:
+            console.print(f"  {problem}", markup=False)
+    sys.exit(1 if any(verdict.problems for verdict in verdicts) else 0)

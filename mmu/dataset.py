@@ -1,0 +1,293 @@
+"""Open a dataset this package built, or any HATS catalogue of the same layout: rows, batches, arrays.
+
+Only Parquet files and the catalogue's own small files are read; no survey needs to be installed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mmu.decode import Decoded, decode
+from mmu.errors import UsageError, unknown
+from mmu.schema.column import HEALPIX
+from mmu.sky.healpix import MAX_ORDER
+from mmu.sky.partition import Partition
+from mmu.sky.region import Region, parse_region
+
+Columns = Sequence[str] | str | None
+_COVER_ORDER = 8
+
+
+def open(path: str | Path, release: str | None = None) -> Dataset:
+    """Open a dataset.
+
+    Args:
+        path: the survey's folder, a release's folder, its collection, or `NAME[:release]` under `MMU_DATA`.
+        release: which release of a survey's folder; the card's default one if not given.
+
+    Raises:
+        UsageError: there is no dataset at `path`, or no such release in it.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        folder, release = _address(str(path), release)
+    collection = folder / "collection.properties"
+    if collection.is_file():
+        folder = (folder / _properties(collection)["hats_primary_table_url"]).resolve()
+    if _is_release(folder):
+        return Dataset(folder)
+    releases = {child.name: child for child in sorted(folder.iterdir()) if _is_release(child)}
+    if not releases:
+        msg = f"{folder} holds no dataset: a survey's folder, one of its releases or a collection was expected."
+        raise UsageError(msg)
+    name = release or _default_release(folder, list(releases))
+    if name not in releases:
+        raise unknown(f"release in {folder}", name, releases)
+    return Dataset(releases[name])
+
+
+class Dataset:
+    """One release: its columns, partitions and rows. Nothing is read before it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.properties = _properties(path / "hats.properties")
+
+    @property
+    def release(self) -> str:
+        return self.path.name
+
+    @cached_property
+    def releases(self) -> list[str]:
+        """All releases that stand beside this one."""
+        return [child.name for child in sorted(self.path.resolve().parent.iterdir()) if _is_release(child)]
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of every shard; units and meanings are in the fields' metadata."""
+        return pq.read_schema(self.path / "dataset" / "_common_metadata")
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self.schema.names)
+
+    @cached_property
+    def partitions(self) -> list[Partition]:
+        """The sky partitions that hold records, in sky order."""
+        lines = (self.path / "partition_info.csv").read_text(encoding="utf-8").split()[1:]
+        leaves = (Partition(*map(int, line.split(",")[:2])) for line in lines)
+        return sorted(leaves, key=lambda leaf: leaf.span)
+
+    @cached_property
+    def bytes(self) -> int:
+        """Bytes of all shards."""
+        return sum(self.shard(leaf).stat().st_size for leaf in self.partitions)
+
+    def __len__(self) -> int:
+        return self._rows
+
+    @cached_property
+    def _rows(self) -> int:
+        if "hats_nrows" in self.properties:
+            return int(self.properties["hats_nrows"])
+        return sum(pq.read_metadata(self.shard(leaf)).num_rows for leaf in self.partitions)
+
+    def __repr__(self) -> str:
+        parts = f"{len(self):,} objects, {len(self.columns)} columns, {len(self.partitions)} partitions"
+        return f"<{self.release}: {parts}>"
+
+    def shard(self, partition: Partition) -> Path:
+        """The Parquet file of a partition."""
+        return self.path / "dataset" / partition.path
+
+    def describe(self) -> str:
+        """One line per column: name, type, unit, meaning."""
+        return "\n".join(line for field in self.schema for line in _described(field))
+
+    def table(
+        self,
+        columns: Columns = None,
+        region: Region | str | None = None,
+        ids: Iterable[str] | None = None,
+    ) -> pa.Table:
+        """Rows as an Arrow table, in sky order.
+
+        Args:
+            columns: names, `struct.member` included; the scalar columns by default, "all" for everything.
+            region: only rows inside, e.g. "cone:150.1,2.2,0.5"; partitions and row groups outside are not read.
+            ids: only these objects.
+
+        Raises:
+            UsageError: an unknown column; an id that is not in the dataset.
+        """
+        names = self._names(columns)
+        where = parse_region(region) if isinstance(region, str) else region
+        wanted = None if ids is None else pa.array(sorted({str(name) for name in ids}), pa.string())
+        pieces = list(self._pieces(names, where, wanted))
+        table = pa.concat_tables(pieces) if pieces else self._empty(names)
+        if wanted is not None and where is None:
+            self._check_found(wanted, pieces)
+        return table.select(_tops(names))
+
+    def batches(self, columns: Columns = "all", batch_rows: int = 64) -> Iterator[dict[str, Decoded]]:
+        """Decoded batches of at most `batch_rows` rows, in sky order; see `mmu.decode`."""
+        names = self._names(columns)
+        for leaf in self.partitions:
+            with pq.ParquetFile(self.shard(leaf)) as file:
+                for batch in file.iter_batches(batch_rows, columns=names):
+                    yield decode(batch.select(_tops(names)))
+
+    def array(self, column: str) -> np.ndarray[Any, Any]:
+        """All values of a column, or of a `struct.member`, as one array (ragged ones as an object array)."""
+        top, _, member = column.partition(".")
+        decoded = decode(self.table([column]))[top]
+        return np.asarray(decoded[member]) if member else decoded
+
+    def record(self, object_id: str) -> dict[str, Decoded]:
+        """Everything known of one object, as NumPy values; pictures as pixels.
+
+        Raises:
+            UsageError: there is no such object.
+        """
+        decoded = decode(self.table("all", ids=[object_id]), pictures=True)
+        return {name: _first(values) for name, values in decoded.items()}
+
+    def _names(self, columns: Columns) -> list[str]:
+        if columns is None:
+            return [field.name for field in self.schema if not pa.types.is_nested(field.type)]
+        if isinstance(columns, str):
+            columns = self.columns if columns == "all" else [columns]
+        known = {*self.columns, *(f"{f.name}.{member.name}" for f in self.schema if _is_struct(f) for member in f.type)}
+        for name in columns:
+            if name not in known:
+                raise unknown(f"column of {self.release}", name, known)
+        return list(dict.fromkeys(columns))
+
+    def _pieces(self, names: list[str], region: Region | None, ids: pa.Array | None) -> Iterator[pa.Table]:
+        cover = None if region is None or region.whole else region.pixels(_COVER_ORDER)
+        left = None if ids is None else set(ids.to_pylist())
+        for leaf in self.partitions:
+            if left is not None and not left:
+                return
+            if cover is not None and not _meets(cover, *leaf.span):
+                continue
+            with pq.ParquetFile(self.shard(leaf)) as file:
+                for index in range(file.num_row_groups):
+                    if cover is not None and not _meets(cover, *_range(file, index)):
+                        continue
+                    rows = self._rows_of(file, index, region, ids)
+                    if rows is None:
+                        yield file.read_row_group(index, columns=names)
+                    elif len(rows):
+                        piece = file.read_row_group(index, columns=[*names, "object_id"]).take(pa.array(rows))
+                        if left is not None:
+                            left -= set(piece.column("object_id").to_pylist())
+                        yield piece.select(_tops([*names, "object_id"]))
+
+    def _rows_of(
+        self, file: pq.ParquetFile, index: int, region: Region | None, ids: pa.Array | None
+    ) -> np.ndarray[Any, Any] | None:
+        """Which rows of a row group are wanted, read from the columns that tell; None for all."""
+        if ids is None and (region is None or region.whole):
+            return None
+        keys = file.read_row_group(index, columns=["object_id", "ra", "dec"])
+        keep = np.ones(len(keys), dtype=bool)
+        if region is not None:
+            keep &= region.contains(keys["ra"].to_numpy(), keys["dec"].to_numpy())
+        if ids is not None:
+            keep &= pc.is_in(keys["object_id"], value_set=ids).to_numpy()
+        return np.flatnonzero(keep)
+
+    def _empty(self, names: list[str]) -> pa.Table:
+        return self.schema.empty_table().select(_tops(names))
+
+    def _check_found(self, wanted: pa.Array, pieces: list[pa.Table]) -> None:
+        found = {name for piece in pieces for name in piece.column("object_id").to_pylist()}
+        missing = [name for name in wanted.to_pylist() if name not in found]
+        if missing:
+            msg = f"{self.release} has no object {missing[0]!r} ({len(missing)} of {len(wanted)} ids were not found)."
+            raise UsageError(msg)
+
+
+def _address(text: str, release: str | None) -> tuple[Path, str | None]:
+    """The folder of `NAME[:release]` under MMU_DATA."""
+    name, _, named = text.partition(":")
+    data = os.environ.get("MMU_DATA")
+    folder = Path(data or "", name)
+    if data is None or not name or not folder.is_dir():
+        where = f"nor is {name!r} in MMU_DATA={data}" if data else "and MMU_DATA is not set"
+        msg = f"There is no dataset {text!r}: it is no folder, {where}; give a path, or NAME[:release]."
+        raise UsageError(msg)
+    return folder, named or release
+
+
+def _is_release(folder: Path) -> bool:
+    """True for the folder of a catalogue of objects."""
+    properties = folder / "hats.properties"
+    return properties.is_file() and _properties(properties).get("dataproduct_type") in ("object", "source")
+
+
+def _default_release(folder: Path, releases: list[str]) -> str:
+    """The configuration the card marks as default, else the first by name."""
+    card = folder / "README.md"
+    head = card.read_text(encoding="utf-8").split("---")[1:2] if card.is_file() else []
+    if head:
+        import yaml
+
+        configs = (yaml.safe_load(head[0]) or {}).get("configs", [])
+        for config in configs:
+            if config.get("default") and config.get("config_name") in releases:
+                return str(config["config_name"])
+    return releases[0]
+
+
+def _properties(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        msg = f"{path.parent} is no HATS catalogue: {path.name} is missing."
+        raise UsageError(msg)
+    lines = (line.partition("=") for line in path.read_text(encoding="utf-8").splitlines())
+    return {key.strip(): value.strip() for key, equals, value in lines if equals and not key.startswith("#")}
+
+
+def _described(field: pa.Field, prefix: str = "") -> Iterator[str]:
+    facts = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+    name = prefix + field.name
+    kind = "struct" if _is_struct(field) else str(field.type).replace(" not null", "")
+    words = [facts.get("unit", ""), facts.get("meaning", ""), facts.get("polarity", "")]
+    yield f"{name:32} {kind:12} " + "; ".join(word for word in words if word)
+    if _is_struct(field):
+        for member in field.type:
+            yield from _described(member, f"{name}.")
+
+
+def _is_struct(field: pa.Field) -> bool:
+    return bool(pa.types.is_struct(field.type))
+
+
+def _tops(names: list[str]) -> list[str]:
+    return list(dict.fromkeys(name.partition(".")[0] for name in names))
+
+
+def _meets(cover: np.ndarray[Any, Any], first: int, end: int) -> bool:
+    """True if any pixel of the cover overlaps the order-29 pixels `first` to `end` - 1."""
+    shift = 2 * (MAX_ORDER - _COVER_ORDER)
+    return bool(np.searchsorted(cover, (end - 1) >> shift, side="right") > np.searchsorted(cover, first >> shift))
+
+
+def _range(file: pq.ParquetFile, index: int) -> tuple[int, int]:
+    """First and one-past-last `_healpix_29` of a row group."""
+    statistics = file.metadata.row_group(index).column(file.schema_arrow.get_field_index(HEALPIX.name)).statistics
+    return int(statistics.min), int(statistics.max) + 1
+
+
+def _first(values: Decoded) -> Decoded:
+    return {name: _first(member) for name, member in values.items()} if isinstance(values, dict) else values[0]

@@ -1,0 +1,168 @@
+"""One spectrum per target from the three arms of a DESI coadd file, and the width of its line-spread function.
+
+Array level: no files here. N is a number of targets. The three arms lie on one lattice, 3600 + 0.8 k Angstrom, so merging
+never resamples: where two arms overlap the pixels are averaged with their inverse variances, elsewhere they are copied.
+The rules are those of `desispec.coaddition.coadd_cameras`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
+
+FIRST, STEP = 3600.0, 0.8
+"""First wavelength and step of the lattice, Angstrom (vacuum, barycentric)."""
+ARMS = {"B": (0, 2751), "R": (2700, 2326), "Z": (4900, 2881)}
+"""Arm -> first pixel on the lattice, number of pixels."""
+PIXELS = 7781
+NDIAG = 11
+REACH = NDIAG // 2
+TINY_IVAR = 1e-6
+BLOCK = 16
+
+
+def lattice(start: int = 0, pixels: int = PIXELS) -> NDArray[np.float64]:
+    """Wavelengths of lattice pixels, Angstrom, (pixels,)."""
+    return FIRST + STEP * np.arange(start, start + pixels)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one arm saw of N targets, L pixels each.
+
+    Attributes:
+        flux, ivar: (N, L), 1e-17 erg/s/cm2/Angstrom and its inverse variance.
+        mask: the archive's bits, (N, L), int32; 0 = good.
+        variance: second moment of the line-spread function, pixels^2, (N, L); 0 where unknown.
+    """
+
+    flux: Floats
+    ivar: Floats
+    mask: Ints
+    variance: Floats
+
+
+@dataclass(frozen=True)
+class Merged:
+    """N spectra of 7781 pixels: flux, ivar, bits as in `Arm`; mask True = bad; lsf_sigma in Angstrom, 0 if unknown."""
+
+    flux: Floats
+    ivar: Floats
+    mask: NDArray[np.bool_]
+    maskbits: Ints
+    lsf_sigma: Floats
+
+
+def lsf_variance(resolution: Floats) -> Floats:
+    """Second central moment of each pixel's line-spread function, in pixels^2: (N, 11, L) -> (N, L).
+
+    `resolution[n, k, j]` is the share of the light at pixel j that falls on pixel j - (5 - k) (the diagonals of a scipy
+    DIA matrix with offsets +5 ... -5), so the kernel that pixel i sees is `resolution[n, k, i + 5 - k]`. The kernel is
+    integrated over pixels and so the moment includes the pixel (0.23 A in quadrature). Negative wings are kept: they
+    ring about zero, and clipping them widens real kernels by 4 %. The kernels of the outermost five pixels are cut off
+    by the arm's end; there the nearest whole one counts. 0 where there is no kernel.
+    """
+    count, diagonals, pixels = resolution.shape
+    reach = diagonals // 2
+    flat = np.ascontiguousarray(resolution, dtype=np.float32)
+    out = np.zeros((count, pixels), dtype=np.float32)
+    offset = (reach - np.arange(diagonals)).astype(np.float32)
+    powers = np.stack([np.ones_like(offset), offset, offset**2])
+    whole, item = pixels - 2 * reach, flat.itemsize
+    # rows of the matrix, as a view: one step along k is one diagonal less one pixel
+    strides = (flat.strides[0], (pixels - 1) * item, item)
+    rows: Any = np.lib.stride_tricks.as_strided(
+        flat.reshape(-1)[2 * reach :], (count, diagonals, whole), strides, writeable=False
+    )
+    for start in range(0, count, BLOCK):
+        total, first, second = np.moveaxis(powers @ rows[start : start + BLOCK], 1, 0)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            moment = second / total - (first / total) ** 2
+        known = (total > 0.1) & (moment > 0) & (moment < diagonals**2)
+        out[start : start + BLOCK, reach : pixels - reach] = np.where(known, moment, 0)
+    out[:, :reach], out[:, pixels - reach :] = out[:, reach, None], out[:, pixels - reach - 1, None]
+    return out
+
+
+def merge(arms: Mapping[str, Arm], count: int) -> Merged:
+    """The merged spectra of `count` targets; an arm that is absent leaves pixels with ivar 0 and mask True."""
+    shape = (count, PIXELS)
+    flux, ivar, variance = (np.zeros(shape, dtype=np.float32) for _ in range(3))
+    bits = np.zeros(shape, dtype=np.int32)
+    for start, stop, names in _segments(arms):
+        parts = [_cut(arms[name], start - ARMS[name][0], stop - ARMS[name][0]) for name in names]
+        here = slice(start, stop)
+        flux[:, here], ivar[:, here], bits[:, here], variance[:, here] = (
+            parts[0] if len(parts) == 1 else _average(parts)
+        )
+    good = (ivar > 0) & np.isfinite(flux) & np.isfinite(ivar)
+    if not good.all():
+        flux[~good], ivar[~good] = 0, 0
+    _fill(variance)
+    np.sqrt(variance, out=variance)
+    variance *= STEP
+    return Merged(flux, ivar, (bits != 0) | (ivar <= TINY_IVAR), bits, variance)
+
+
+def _segments(arms: Mapping[str, Arm]) -> list[tuple[int, int, list[str]]]:
+    """Stretches of the lattice that the same arms cover: (first, end, arms)."""
+    spans = {name: (ARMS[name][0], sum(ARMS[name])) for name in ARMS if name in arms}
+    edges = sorted({edge for span in spans.values() for edge in span})
+    found = []
+    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        names = [name for name, (low, high) in spans.items() if low <= start and stop <= high]
+        if names:
+            found.append((start, stop, names))
+    return found
+
+
+_Part = tuple[Floats, Floats, Ints, Floats]
+
+
+def _cut(arm: Arm, start: int, stop: int) -> _Part:
+    here = slice(start, stop)
+    return arm.flux[:, here], arm.ivar[:, here], arm.mask[:, here], arm.variance[:, here]
+
+
+def _average(parts: list[_Part]) -> _Part:
+    """Overlapping arms, averaged. Weights are the ivar of unmasked pixels; where none is, all count and the bits stay."""
+    stacks = [np.stack(arrays) for arrays in zip(*parts, strict=True)]
+    flux, ivar, variance = (stacks[index].astype(np.float64) for index in (0, 1, 3))
+    bits = stacks[2]
+    ivar = np.where(np.isfinite(ivar) & np.isfinite(flux) & (ivar > 0), ivar, 0)
+    flux = np.where(ivar > 0, flux, 0)
+    clean = np.where(bits == 0, ivar, 0)
+    bad = clean.sum(axis=0) == 0
+    weight = np.where(bad, ivar, clean)
+    total = weight.sum(axis=0)
+    mean = (weight * flux).sum(axis=0) / np.where(total > 0, total, 1)
+    return (
+        mean.astype(np.float32),
+        total.astype(np.float32),
+        np.where(bad, np.bitwise_or.reduce(bits, axis=0), 0).astype(np.int32),
+        _mean_known(variance, np.where(total > 0, weight, 1)).astype(np.float32),
+    )
+
+
+def _mean_known(values: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weighted mean over the first axis of the values above 0; their plain mean where those have no weight."""
+    known = values > 0
+    weight = np.where(known, weight, 0)
+    weight = np.where(weight.sum(axis=0) > 0, weight, known)
+    total = weight.sum(axis=0)
+    return np.asarray((weight * values).sum(axis=0) / np.where(total > 0, total, 1))
+
+
+def _fill(variance: Floats) -> None:
+    """Pixels without a kernel get their spectrum's median width; a spectrum without any keeps 0. In place."""
+    for row in np.flatnonzero((variance <= 0).any(axis=1)):
+        known = variance[row] > 0
+        if known.any():
+            variance[row, ~known] = np.median(variance[row, known])

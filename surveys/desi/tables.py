@@ -1,0 +1,90 @@
+"""FITS tables and planes by name, with an error that says what is missing and where."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
+from numpy.typing import NDArray
+
+from mmu.errors import FormatError
+
+AGAIN = "fetch it again, or check that it is of this release's data model"
+SIGN = np.int32(-(1 << 31))
+
+
+class FitsFile:
+    """An open FITS file: HDUs by name, tables as the records on disk, planes as arrays mapped from disk."""
+
+    def __init__(self, path: Path, hdus: Any) -> None:
+        self.path, self._hdus = path, hdus
+        self.names = [hdu.name for hdu in hdus[1:]]
+
+    def error(self, what: str) -> FormatError:
+        """What is wrong with this file, as an error to raise."""
+        return FormatError(f"{self.path.name}: {what}; {AGAIN}.")
+
+    def hdu(self, name: str) -> Any:
+        """The HDU of that name.
+
+        Raises:
+            FormatError: there is none; the message names those there are.
+        """
+        if name not in self.names:
+            raise self.error(f"no HDU {name}; it has {', '.join(self.names)}")
+        return self._hdus[name]
+
+    def table(self, name: str) -> NDArray[Any]:
+        """A binary table as stored: big-endian numbers, bytes for text, `T`/`F` for flags. Reads what is touched."""
+        return np.asarray(self.hdu(name).data.view(np.ndarray))
+
+    def column(self, table: str, name: str) -> NDArray[Any]:
+        """One column of a table, as stored.
+
+        Raises:
+            FormatError: the table or the column is not there.
+        """
+        values = self.table(table)
+        if name not in (values.dtype.names or ()):
+            raise self.error(f"no column {name} in {table}")
+        return np.asarray(values[name])
+
+    def plane(self, name: str) -> NDArray[Any]:
+        """An image as stored (plain or compressed), big-endian and mapped where it can be."""
+        return np.asarray(self.hdu(name).data)
+
+    def flips_sign(self, name: str) -> bool:
+        """True for unsigned integers: FITS stores them less 2^31, that is with the topmost bit the other way."""
+        return bool(self.hdu(name).header.get("BZERO", 0) == 1 << 31)
+
+
+@contextmanager
+def open_fits(path: Path) -> Iterator[FitsFile]:
+    """A FITS file, mapped; a truncated or foreign one is a `FormatError`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="File may have been truncated")
+            with fits.open(path, memmap=True, do_not_scale_image_data=True) as hdus:
+                yield FitsFile(path, hdus)
+    except FormatError:
+        raise
+    except (OSError, TypeError, ValueError, AstropyUserWarning) as problem:
+        msg = f"{path.name}: not a whole FITS file ({problem}); {AGAIN}."
+        raise FormatError(msg) from problem
+
+
+def same_text(values: NDArray[Any], wanted: str) -> NDArray[np.bool_]:
+    """True where a fixed-width text is `wanted`, padded with NUL or blanks."""
+    plain = wanted.encode()
+    return np.asarray((values == plain) | (values == plain.ljust(values.dtype.itemsize)))
+
+
+def text(values: NDArray[Any]) -> NDArray[np.str_]:
+    """Fixed-width bytes as text without its padding."""
+    return np.asarray(np.char.rstrip(np.char.decode(np.ascontiguousarray(values), "ascii"), " \x00"))
