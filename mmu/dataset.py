@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from mmu.decode import Decoded, decode
 from mmu.errors import UsageError, unknown
 from mmu.schema.column import HEALPIX
+from mmu.schema.document import describe
 from mmu.sky.healpix import MAX_ORDER
 from mmu.sky.partition import Partition
 from mmu.sky.region import Region, parse_region
@@ -44,6 +45,9 @@ def open(path: str | Path, release: str | None = None) -> Dataset:
     if collection.is_file():
         folder = (folder / _properties(collection)["hats_primary_table_url"]).resolve()
     if _is_release(folder):
+        if release not in (None, folder.name):
+            msg = f"{folder} is not the release {release!r}; give the survey's folder, {folder.parent}."
+            raise UsageError(msg)
         return Dataset(folder)
     releases = {child.name: child for child in sorted(folder.iterdir()) if _is_release(child)}
     if not releases:
@@ -60,7 +64,7 @@ class Dataset:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.properties = _properties(path / "hats.properties")
+        self.properties = _properties(_properties_file(path))
 
     @property
     def release(self) -> str:
@@ -83,9 +87,13 @@ class Dataset:
     @cached_property
     def partitions(self) -> list[Partition]:
         """The sky partitions that hold records, in sky order."""
-        lines = (self.path / "partition_info.csv").read_text(encoding="utf-8").split()[1:]
-        leaves = (Partition(*map(int, line.split(",")[:2])) for line in lines)
-        return sorted(leaves, key=lambda leaf: leaf.span)
+        listed = self.path / "partition_info.csv"
+        if listed.is_file():
+            pairs = [line.split(",")[:2] for line in listed.read_text(encoding="utf-8").split()[1:]]
+        else:
+            files = (self.path / "dataset").glob("Norder=*/Dir=*/Npix=*.parquet")
+            pairs = [[path.parts[-3].removeprefix("Norder="), path.stem.removeprefix("Npix=")] for path in files]
+        return sorted((Partition(int(order), int(pixel)) for order, pixel in pairs), key=lambda leaf: leaf.span)
 
     @cached_property
     def bytes(self) -> int:
@@ -111,7 +119,7 @@ class Dataset:
 
     def describe(self) -> str:
         """One line per column: name, type, unit, meaning."""
-        return "\n".join(line for field in self.schema for line in _described(field))
+        return describe(self.schema)
 
     def table(
         self,
@@ -232,8 +240,14 @@ def _address(text: str, release: str | None) -> tuple[Path, str | None]:
 
 def _is_release(folder: Path) -> bool:
     """True for the folder of a catalogue of objects."""
-    properties = folder / "hats.properties"
+    properties = _properties_file(folder)
     return properties.is_file() and _properties(properties).get("dataproduct_type") in ("object", "source")
+
+
+def _properties_file(folder: Path) -> Path:
+    """`hats.properties`, or its older name."""
+    older = folder / "properties"
+    return older if older.is_file() and not (folder / "hats.properties").is_file() else folder / "hats.properties"
 
 
 def _default_release(folder: Path, releases: list[str]) -> str:
@@ -258,17 +272,6 @@ def _properties(path: Path) -> dict[str, str]:
     return {key.strip(): value.strip() for key, equals, value in lines if equals and not key.startswith("#")}
 
 
-def _described(field: pa.Field, prefix: str = "") -> Iterator[str]:
-    facts = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
-    name = prefix + field.name
-    kind = "struct" if _is_struct(field) else str(field.type).replace(" not null", "")
-    words = [facts.get("unit", ""), facts.get("meaning", ""), facts.get("polarity", "")]
-    yield f"{name:32} {kind:12} " + "; ".join(word for word in words if word)
-    if _is_struct(field):
-        for member in field.type:
-            yield from _described(member, f"{name}.")
-
-
 def _is_struct(field: pa.Field) -> bool:
     return bool(pa.types.is_struct(field.type))
 
@@ -286,6 +289,8 @@ def _meets(cover: np.ndarray[Any, Any], first: int, end: int) -> bool:
 def _range(file: pq.ParquetFile, index: int) -> tuple[int, int]:
     """First and one-past-last `_healpix_29` of a row group."""
     statistics = file.metadata.row_group(index).column(file.schema_arrow.get_field_index(HEALPIX.name)).statistics
+    if statistics is None:
+        return Partition(0, 0).span[0], Partition(0, 11).span[1]
     return int(statistics.min), int(statistics.max) + 1
 
 

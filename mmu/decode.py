@@ -19,9 +19,7 @@ Decoded = Any
 _PICTURE = {"bytes", "path"}
 
 
-def decode(
-    batch: pa.Table | pa.RecordBatch | Mapping[str, Any], *, pictures: bool = False
-) -> dict[str, Decoded]:
+def decode(batch: pa.Table | pa.RecordBatch | Mapping[str, Any], *, pictures: bool = False) -> dict[str, Decoded]:
     """The columns of a batch as NumPy arrays whose first axis is the row.
 
     Args:
@@ -92,9 +90,7 @@ def _lists(array: pa.Array, pictures: bool) -> tuple[Decoded, bool]:
         starts = offsets - offsets[0]
         return _objects([inner[starts[i] : starts[i + 1]] for i in range(count)]), False
     null = array.is_null().to_numpy(zero_copy_only=False)
-    rows = [
-        None if null[i] else _decode(item.slice(offsets[i], lengths[i]), pictures)[0] for i in range(count)
-    ]
+    rows = [None if null[i] else _decode(item.slice(offsets[i], lengths[i]), pictures)[0] for i in range(count)]
     return _objects(rows), False
 
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from importlib.metadata import entry_points
+from functools import cache, cached_property
+from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files as resource_files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -237,7 +238,7 @@ def survey_names() -> list[str]:
     """Every survey this installation knows: the folders of `surveys/` and the entry points of `mmu.surveys`."""
     package = importlib.import_module("surveys")
     folders = [module.name for module in pkgutil.iter_modules(package.__path__) if module.ispkg]
-    return sorted({*folders, *(point.name for point in entry_points(group="mmu.surveys"))})
+    return sorted({*folders, *_plugins(tuple(sys.path))})
 
 
 def get_survey(name: str) -> Survey:
@@ -246,13 +247,19 @@ def get_survey(name: str) -> Survey:
     Raises:
         UsageError: no survey of that name; the message lists them.
     """
+    plugins = _plugins(tuple(sys.path))
+    if name in plugins:
+        return _checked(name, plugins[name].load())
     names = survey_names()
     if name not in names:
         raise unknown("survey", name, names)
-    for point in entry_points(group="mmu.surveys"):
-        if point.name == name:
-            return _checked(name, point.load())
     return _checked(name, importlib.import_module(f"surveys.{name}").SURVEY)
+
+
+@cache
+def _plugins(path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    """Entry points by name; looked up once a search path, as that reads every installed package's metadata."""
+    return {point.name: point for point in entry_points(group="mmu.surveys")}
 
 
 def _checked(name: str, declared: object) -> Survey:

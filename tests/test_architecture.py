@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ALLOWED = {"mmu": {"mmu"}, "surveys": {"mmu"}, "crossmatch": {"mmu", "crossmatch"}, "training": {"mmu", "crossmatch", "training"}}
+ALLOWED = {
+    "mmu": {"mmu"},
+    "surveys": {"mmu"},
+    "crossmatch": {"mmu", "crossmatch"},
+    "training": {"mmu", "crossmatch", "training"},
+}
 
 
 def imports(path: Path) -> set[str]:
@@ -36,7 +41,9 @@ def test_imports_point_the_right_way(room: str) -> None:
 
 
 def test_import_mmu_is_light() -> None:
-    code = "import sys, mmu; print([m for m in ('torch', 'astropy', 'pyarrow', 'dask', 'datasets') if m in sys.modules])"
+    code = (
+        "import sys, mmu; print([m for m in ('torch', 'astropy', 'pyarrow', 'dask', 'datasets') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
 
@@ -44,5 +51,7 @@ def test_import_mmu_is_light() -> None:
 def test_every_survey_folder_has_the_same_files() -> None:
     for folder in (ROOT / "surveys").iterdir():
         if folder.is_dir() and not folder.name.startswith("__"):
-            missing = {"__init__.py", "archive.py", "read.py", "simulate.py", "card.md", "cite.bib"} - {p.name for p in folder.iterdir()}
+            missing = {"__init__.py", "archive.py", "read.py", "simulate.py", "card.md", "cite.bib"} - {
+                p.name for p in folder.iterdir()
+            }
             assert not missing, f"{folder.name} lacks {missing}"

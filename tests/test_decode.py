@@ -28,10 +28,12 @@ def plain(value: Any) -> Any:
     """What was decoded as Python objects, missing values as None."""
     if isinstance(value, dict):
         return {name: plain(member) for name, member in value.items()}
+    if value is np.ma.masked:
+        return None
     if isinstance(value, np.ndarray):
         return [plain(item) for item in value] if value.ndim else value.item()
     if isinstance(value, np.generic):
-        return None if value is np.ma.masked or value != value else value.item()
+        return None if value != value else value.item()
     return value
 
 

@@ -24,7 +24,7 @@ from mmu.survey import File, Policy
 
 _STRIPES = 256
 _GIB = 1 << 30
-_LITTER = (".part.json", ".part.json.tmp", ".part.tmp", ".fetched.json.tmp")
+_LITTER = (".part.json", ".part.json.tmp", ".fetched.json.tmp")
 
 
 @dataclass(frozen=True)

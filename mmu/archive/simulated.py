@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import importlib
 import multiprocessing
 import os
@@ -14,7 +15,6 @@ from pathlib import Path
 from mmu.archive.part import digests, sibling
 from mmu.archive.protocol import Arrival, Closing, Order
 from mmu.errors import AbsentUpstreamError, DownloadError
-from mmu.simulate.sky import Sky
 from mmu.survey import Release, Survey
 
 
@@ -23,9 +23,11 @@ class SimulatedSource(Closing):
 
     host = ""
 
-    def __init__(self, survey: Survey, release: Release, seed: int = Sky.seed, processes: int | None = None) -> None:
-        self.name = f"simulated:{seed}"
-        self._survey, self._release, self._sky = survey, release, Sky(seed)
+    def __init__(self, survey: Survey, release: Release, seed: int | None = None, processes: int | None = None) -> None:
+        from mmu.simulate.sky import Sky
+
+        self._survey, self._release, self._sky = survey, release, Sky() if seed is None else Sky(seed)
+        self.name = f"simulated:{self._sky.seed}"
         self._processes = processes or os.cpu_count() or 1
         self._lock = threading.Lock()
         self._files: frozenset[str] | None = None
@@ -40,7 +42,9 @@ class SimulatedSource(Closing):
     def fetch(self, path: str, part: Path, order: Order) -> Arrival:
         if path not in self._listed():
             raise AbsentUpstreamError(f"The simulated archive of {self._survey.name} has no file {path}.")
-        draft = sibling(part, ".tmp")
+        for stale in part.parent.glob(f"{glob.escape(part.name)}.*.tmp"):
+            stale.unlink(missing_ok=True)
+        draft = sibling(part, f".{os.getpid()}.tmp")  # a worker that outlives a killed run has another name to write to
         try:
             self._workers().submit(_render, self._survey.module, path, self._sky.seed, str(draft)).result()
         except (BrokenProcessPool, CancelledError) as problem:
@@ -94,4 +98,6 @@ def _follow_parent() -> None:
 
 def _render(module: str, path: str, seed: int, destination: str) -> None:
     """In a worker: make one file of the simulated archive."""
+    from mmu.simulate.sky import Sky
+
     importlib.import_module(f"{module}.simulate").write(path, Sky(seed), Path(destination))

@@ -13,7 +13,6 @@ from mmu.archive.part import Part, safe_join
 from mmu.archive.protocol import Arrival, Closing, Order, Source
 from mmu.archive.simulated import SimulatedSource
 from mmu.errors import AbsentUpstreamError, DownloadError, UsageError
-from mmu.simulate.sky import Sky
 from mmu.survey import Release, Survey
 
 FORMS = (
@@ -132,7 +131,7 @@ def open_source(text: str | None, survey: Survey, release: Release) -> Source:
     if form == "simulated":
         if colon and not (rest.isascii() and rest.isdigit()):
             raise UsageError(f"simulated:{rest!r} needs a whole number as seed; a source is {FORMS}.")
-        return SimulatedSource(survey, release, int(rest) if colon else Sky.seed)
+        return SimulatedSource(survey, release, int(rest) if colon else None)
     if form.lower() in ("http", "https"):
         return HttpSource(text)
     if not text or "://" in text or not Path(text).is_dir():

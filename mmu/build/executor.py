@@ -49,12 +49,12 @@ class DaskExecutor:
     """Runs tasks on a Dask cluster: one of `workers` local processes, or the one at `scheduler`."""
 
     def __init__(self, workers: int, scheduler: str | None) -> None:
+        os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
         import dask
         from distributed import Client, LocalCluster
 
-        self._config = dask.config.set(
-            {"distributed.scheduler.allowed-failures": 2, "distributed.logging.distributed": "error"}
-        )
+        # A task whose worker died is tried twice more; then it is the task that is to blame.
+        self._config = dask.config.set({"distributed.scheduler.allowed-failures": 2})
         self._config.__enter__()
         self._cluster: Any = None
         if scheduler is None:

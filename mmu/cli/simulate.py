@@ -28,7 +28,7 @@ def simulate(
     `mmu build SURVEY --source simulated` makes these files as it needs them; write them out to look at them, or to
     serve them to something else.
     """
-    from mmu.archive.simulated import write_archive
+    from mmu.archive.export import write_archive
     from mmu.build.progress import Progress, human_bytes
     from mmu.survey import get_survey
 

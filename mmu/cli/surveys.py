@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
+
+from mmu.survey import Release
 
 
 def surveys() -> None:
     """List the surveys and their releases: modalities, objects, size, coverage, licence."""
-    from mmu.build.progress import human_bytes
     from mmu.survey import get_survey, survey_names
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("survey", "release", "modalities", "objects", "raw", "built", "coverage", "licence"):
-        table.add_column(
-            heading, justify="right" if heading in ("objects", "raw", "built") else "left", no_wrap=heading == "release"
-        )
+    console = Console(highlight=False)
     for name in survey_names():
         survey = get_survey(name)
+        console.print(f"{survey.name}: {survey.title} ({survey.licence_id})", style="bold", markup=False)
         for release in survey.releases:
-            built = release.objects * release.bytes_per_row
-            kinds = [m for m in release.schema.modalities if m not in ("list", "picture")]
-            table.add_row(
-                survey.name,
-                release.name,
-                ", ".join([*kinds, "catalogue"]),
-                f"{release.objects:,}",
-                human_bytes(release.raw_bytes),
-                human_bytes(built),
-                release.coverage,
-                survey.licence_id,
-            )
-    Console(highlight=False).print(table)
+            mark = " (default)" if release is survey.default_release and len(survey.releases) > 1 else ""
+            console.print(f"  {release.name}{mark}: {_size(release)}; {release.coverage}", markup=False)
+
+
+def _size(release: Release) -> str:
+    from mmu.build.progress import human_bytes
+
+    kinds = [kind for kind in release.schema.modalities if kind not in ("list", "picture")]
+    raw, built = human_bytes(release.raw_bytes), human_bytes(release.objects * release.bytes_per_row)
+    return f"{', '.join(kinds) or 'catalogue'}; {release.objects:,} objects; {raw} raw, {built} built"

@@ -125,13 +125,15 @@ def _write_skymap(path: Path, pixels: np.ndarray[Any, Any], counts: np.ndarray[A
         fits.Column("VALUE", "K", array=counts.astype(np.int64)),
     ]
     table = fits.BinTableHDU.from_columns(columns)
-    table.header.update({
-        "PIXTYPE": "HEALPIX",
-        "INDXSCHM": "EXPLICIT",
-        "ORDERING": "NESTED",
-        "COORDSYS": "C",
-        "NSIDE": 1 << SKYMAP_ORDER,
-        "OBS_NPIX": len(pixels),
-    })
+    table.header.update(
+        {
+            "PIXTYPE": "HEALPIX",
+            "INDXSCHM": "EXPLICIT",
+            "ORDERING": "NESTED",
+            "COORDSYS": "C",
+            "NSIDE": 1 << SKYMAP_ORDER,
+            "OBS_NPIX": len(pixels),
+        }
+    )
     with replacing(path) as unfinished:
         fits.HDUList([fits.PrimaryHDU(), table]).writeto(unfinished, overwrite=True)

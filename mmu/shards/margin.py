@@ -1,11 +1,12 @@
 """The margin of a catalogue: for each partition, the rows just outside it, so that border pairs are found.
 
 As in HATS the margin is a ring of fine pixels around the partition, a superset of the 10 arcsec asked for. Only
-scalar columns are kept, read back from the shards partition by partition.
+scalar columns are kept, read back from the shards.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,22 +33,29 @@ def write_margin(
 ) -> tuple[list[Partition], int]:
     """Write the margin shards of the catalogue's partitions (in sky order) into the folder `margin`.
 
+    Every shard is read once, in sky order; a margin is written as soon as the last partition around it was read, so
+    only the margins of the moving front are in memory.
+
     Args:
         schema: the columns kept, `_healpix_29` and scalars.
 
     Returns:
         The partitions that have a margin, and the rows of all margins.
     """
-    leaves, written, rows = list(partitions), [], 0
-    bytes_per_row = sum(_width(field.type) for field in schema)
-    for target in leaves:
-        pieces = list(_around(catalogue, leaves, target, schema.names))
-        if pieces:
-            group = rows_per_group(schema, bytes_per_row, None)
-            rows += write_shard(margin / "dataset" / target.path, pieces, schema, group)[0]
-            written.append(target)
+    leaves, rows = list(partitions), 0
+    group = rows_per_group(schema, sum(_width(field.type) for field in schema), None)
+    complete = _complete_after(leaves)
+    waiting: dict[int, list[pa.Table]] = defaultdict(list)
+    written: list[Partition] = []
+    for index in range(len(leaves)):
+        for target, piece in _given(catalogue, leaves, index, schema.names):
+            waiting[target].append(piece)
+        for target in complete[index]:
+            if pieces := waiting.pop(target, []):
+                rows += write_shard(margin / "dataset" / leaves[target].path, pieces, schema, group)[0]
+                written.append(leaves[target])
     _remove_others(margin / "dataset", written)
-    return written, rows
+    return sorted(written, key=lambda leaf: leaf.span), rows
 
 
 def ring(partition: Partition) -> np.ndarray[Any, Any]:
@@ -55,47 +63,53 @@ def ring(partition: Partition) -> np.ndarray[Any, Any]:
 
     A partition finer than that lies inside one; then it is that pixel and its neighbours.
     """
+    around = np.unique(neighbours(RING_ORDER, _border(partition)))
+    around = around[around >= 0]
+    if partition.order > RING_ORDER:
+        return np.union1d(around, _border(partition))
+    return np.asarray(around[around >> (2 * (RING_ORDER - partition.order)) != partition.pixel])
+
+
+def _border(partition: Partition) -> np.ndarray[Any, Any]:
+    """Order-13 pixels along the inside of the partition's border (the one it lies in, if it is finer)."""
     depth = RING_ORDER - partition.order
     if depth <= 0:
-        parent = np.array([partition.pixel >> (-2 * depth)])
-        around = np.concatenate([neighbours(RING_ORDER, parent).ravel(), parent if depth else parent[:0]])
-        return np.unique(around[around >= 0])
+        return np.array([partition.pixel >> (-2 * depth)])
     edge = np.arange(1 << depth, dtype=np.int64)
     low, high = np.zeros_like(edge), np.full_like(edge, (1 << depth) - 1)
     x, y = np.concatenate([low, high, edge, edge]), np.concatenate([edge, edge, low, high])
-    border = (partition.pixel << (2 * depth)) + (_spread(x) | (_spread(y) << 1))
-    around = np.unique(neighbours(RING_ORDER, np.unique(border)))
-    return np.asarray(around[(around >= 0) & (around >> (2 * depth) != partition.pixel)])
+    return np.unique((partition.pixel << (2 * depth)) + (_spread(x) | (_spread(y) << 1)))
 
 
-def _around(catalogue: Path, leaves: list[Partition], target: Partition, columns: list[str]) -> Iterator[pa.Table]:
-    """Rows of other partitions that lie in the target's ring."""
-    pixels = ring(target)
-    quarters = ((pixels[:, None] << _SHIFT) + (np.arange(4) << (_SHIFT - 2))).ravel()
-    sources = np.unique(locate(quarters, leaves))
-    for source in (leaves[index] for index in sources[sources >= 0]):
-        if source == target:
-            continue
-        with pq.ParquetFile(catalogue / "dataset" / source.path) as file:
-            for index in _row_groups(file, pixels):
-                keys = _fine(file.read_row_group(index, columns=[HEALPIX.name]))
-                near = np.flatnonzero(np.isin(keys, pixels))
-                if len(near):
-                    yield file.read_row_group(index, columns=columns).select(columns).take(pa.array(near))
+def _complete_after(leaves: list[Partition]) -> dict[int, list[int]]:
+    """Partition -> the partitions whose margin is complete once it was read."""
+    complete: dict[int, list[int]] = defaultdict(list)
+    for target, leaf in enumerate(leaves):
+        complete[max(target, int(locate(_quarters(ring(leaf)), leaves).max()))].append(target)
+    return complete
 
 
-def _row_groups(file: pq.ParquetFile, pixels: np.ndarray[Any, Any]) -> Iterator[int]:
-    """Row groups whose range of `_healpix_29` holds any of the pixels."""
-    column = file.schema_arrow.get_field_index(HEALPIX.name)
-    for index in range(file.num_row_groups):
-        statistics = file.metadata.row_group(index).column(column).statistics
-        first, last = statistics.min >> _SHIFT, statistics.max >> _SHIFT
-        if np.searchsorted(pixels, last, side="right") > np.searchsorted(pixels, first):
-            yield index
+def _given(catalogue: Path, leaves: list[Partition], source: int, columns: list[str]) -> Iterator[tuple[int, pa.Table]]:
+    """The rows of one partition that lie in the rings of others: (the other, rows)."""
+    border = _border(leaves[source])
+    with pq.ParquetFile(catalogue / "dataset" / leaves[source].path) as file:
+        for group in range(file.num_row_groups):
+            fine = file.read_row_group(group, columns=[HEALPIX.name]).column(0).to_numpy() >> _SHIFT
+            edge = np.flatnonzero(np.isin(fine, border))
+            if not len(edge):
+                continue
+            pixels, which = np.unique(fine[edge], return_inverse=True)
+            around = np.concatenate([pixels[None], neighbours(RING_ORDER, pixels)]).T
+            found = locate(_quarters(around), leaves).reshape(len(pixels), -1)
+            table = None
+            for target in np.unique(found[(found >= 0) & (found != source)]):
+                table = table or file.read_row_group(group, columns=columns).select(columns)
+                yield int(target), table.take(pa.array(edge[(found == target).any(axis=1)[which]]))
 
 
-def _fine(keys: pa.Table) -> np.ndarray[Any, Any]:
-    return np.asarray(keys.column(0).to_numpy() >> _SHIFT)
+def _quarters(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The first order-29 pixel of each order-14 child: no partition is finer. Missing pixels stay negative."""
+    return np.asarray((pixels[..., None] << _SHIFT) + (np.arange(4) << (_SHIFT - 2)))
 
 
 def _spread(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -144,10 +144,12 @@ def _encoded_picture(schema: pa.Schema, path: str) -> bool:
 
 def _order(sources: list[pa.RecordBatch]) -> np.ndarray[Any, Any]:
     """The rows of all sources laid end to end, in the order they are written."""
-    keys = pa.table({
-        "sky": pa.chunked_array([batch.column(HEALPIX.name) for batch in sources]),
-        "id": pa.chunked_array([batch.column("object_id") for batch in sources]),
-    })
+    keys = pa.table(
+        {
+            "sky": pa.chunked_array([batch.column(HEALPIX.name) for batch in sources]),
+            "id": pa.chunked_array([batch.column("object_id") for batch in sources]),
+        }
+    )
     return np.asarray(pc.sort_indices(keys, sort_keys=[("sky", "ascending"), ("id", "ascending")])).astype(np.int64)
 
 

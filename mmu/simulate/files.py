@@ -41,9 +41,7 @@ def compressed_hdu(
     floats: dict[str, Any] = {}
     if plane.dtype.kind == "f":
         floats = {"quantize_method": 2, "quantize_level": -step, "dither_seed": 1 + seed % DITHER_SEEDS}
-    return fits.CompImageHDU(
-        plane, header=header, compression_type=algorithm, tile_shape=(100, 100), **floats
-    )
+    return fits.CompImageHDU(plane, header=header, compression_type=algorithm, tile_shape=(100, 100), **floats)
 
 
 def write_fits(destination: Path, hdus: Sequence[Any], compress: bool = False) -> None:

@@ -156,9 +156,7 @@ def _batch_end(radius: npt.NDArray[np.int64], start: int, gaussians: int) -> int
     return stop
 
 
-def _draw(
-    plane: Plane, x: Floats, y: Floats, size: int, weight: Floats, xx: Floats, xy: Floats, yy: Floats
-) -> None:
+def _draw(plane: Plane, x: Floats, y: Floats, size: int, weight: Floats, xx: Floats, xy: Floats, yy: Floats) -> None:
     """Add N objects, each a sum of K Gaussians, in stamps of 2 `size` + 1 pixels around the nearest pixel."""
     column, row = np.rint(x).astype(int), np.rint(y).astype(int)
     steps = np.arange(-size, size + 1, dtype=np.float32)

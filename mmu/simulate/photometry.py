@@ -46,9 +46,7 @@ def magnitudes(objects: Objects, bands: Sequence[str]) -> Floats:
     AB for g, r, i, z; Vega for Gaia's G, BP, RP; Milky Way dust included.
     """
     flux = spectrum(objects, GRID, 20.0)
-    columns = [
-        22.5 - 2.5 * np.log10(band_flux(flux, GRID, band)) - VEGA_MINUS_AB.get(band, 0.0) for band in bands
-    ]
+    columns = [22.5 - 2.5 * np.log10(band_flux(flux, GRID, band)) - VEGA_MINUS_AB.get(band, 0.0) for band in bands]
     return np.stack(columns, axis=1)
 
 

@@ -124,9 +124,7 @@ def _galaxies(rng: np.random.Generator, galaxies: Objects) -> Objects:
     return galaxies
 
 
-def _structure(
-    rng: np.random.Generator, galaxies: Objects, mass: Floats, quiescent: npt.NDArray[np.bool_]
-) -> None:
+def _structure(rng: np.random.Generator, galaxies: Objects, mass: Floats, quiescent: npt.NDArray[np.bool_]) -> None:
     """Sizes, profiles and orientations.
 
     Discs larger and flatter, spheroids smaller and steeper (van der Wel 2014).

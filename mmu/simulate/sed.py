@@ -136,9 +136,7 @@ def _window(wavelength: Floats, centre: Floats, sigma: Floats) -> tuple[npt.NDAr
     return index, np.where(inside, profile, 0.0)
 
 
-def _absorb(
-    flux: Floats, wavelength: Floats, line: Line, depth: Floats, z: Floats, broadening: Floats
-) -> None:
+def _absorb(flux: Floats, wavelength: Floats, line: Line, depth: Floats, z: Floats, broadening: Floats) -> None:
     """Multiply (N, L) `flux` by one absorption line of `depth` (N,), redshifted and widened, in place."""
     natural = line.width * (1 + z)
     sigma = np.hypot(natural, broadening)
@@ -184,9 +182,7 @@ def _young_population(rest: Floats) -> Floats:
     return np.asarray((rest / 5500.0) ** -2.0 * balmer)
 
 
-def galaxy_spectrum(
-    objects: Objects, wavelength_angstrom: Floats, lsf_sigma_angstrom: float | Floats = 0.7
-) -> Floats:
+def galaxy_spectrum(objects: Objects, wavelength_angstrom: Floats, lsf_sigma_angstrom: float | Floats = 0.7) -> Floats:
     """Noiseless spectra of N galaxies at L wavelengths: (N, L), 1e-17 erg/s/cm2/A, total light of the galaxy.
 
     `lsf_sigma_angstrom` is the instrument's Gaussian width: one number, (L,) or (N, L).
@@ -204,9 +200,7 @@ def galaxy_spectrum(
     spread = velocity_dispersion(objects["log_stellar_mass"]) / KM_S
     for line in (*METAL_LINES, *BALMER_LINES):
         centre = line.wavelength * (1 + z)
-        depth = (
-            np.clip(1.0 + 0.5 * metallicity, 0.2, 1.6) * (1 - share) if line in METAL_LINES else share + 0.15
-        )
+        depth = np.clip(1.0 + 0.5 * metallicity, 0.2, 1.6) * (1 - share) if line in METAL_LINES else share + 0.15
         _absorb(flux, wave, line, depth, z, np.hypot(spread * centre, _at(lsf_sigma_angstrom, wave, centre)))
     flux *= 10 ** (-0.4 * 4.05 * objects["dust_ebv"][:, None] * (rest / 5500.0) ** -0.9)
     flux /= (1 + z)[:, None]
@@ -247,9 +241,7 @@ def stellar_radius(teff: npt.ArrayLike, logg: npt.ArrayLike) -> Floats:
     return np.asarray(np.sqrt(mass * 10 ** (4.438 - gravity)))
 
 
-def star_spectrum(
-    objects: Objects, wavelength_angstrom: Floats, lsf_sigma_angstrom: float | Floats = 0.7
-) -> Floats:
+def star_spectrum(objects: Objects, wavelength_angstrom: Floats, lsf_sigma_angstrom: float | Floats = 0.7) -> Floats:
     """Noiseless spectra of N stars at L wavelengths: (N, L), 1e-17 erg/s/cm2/A."""
     wave = np.asarray(wavelength_angstrom, dtype=np.float64)
     teff, logg, feh = (objects[name].astype(float) for name in ("teff", "logg", "feh"))
@@ -269,9 +261,7 @@ def star_spectrum(
     return np.asarray(flux * scale[:, None] * 1e17 * _foreground(objects, wave))
 
 
-def spectrum(
-    objects: Objects, wavelength_angstrom: Floats, lsf_sigma_angstrom: float | Floats = 0.7
-) -> Floats:
+def spectrum(objects: Objects, wavelength_angstrom: Floats, lsf_sigma_angstrom: float | Floats = 0.7) -> Floats:
     """Noiseless spectra of a mixed set of N objects: (N, L), 1e-17 erg/s/cm2/A."""
     flux = np.empty((len(objects), len(wavelength_angstrom)))
     models: dict[str, Any] = {"galaxy": galaxy_spectrum, "star": star_spectrum}

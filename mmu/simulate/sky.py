@@ -89,9 +89,7 @@ class Sky:
         """Objects with ra1 <= ra < ra2 and dec1 <= dec < dec2 in degrees; ra1 > ra2 wraps through zero."""
         width, dec0 = (ra2 - ra1) % 360.0, (dec1 + dec2) / 2
         half = width / 2 * np.cos(np.deg2rad(np.clip(max(0.0, abs(dec0) - (dec2 - dec1) / 2), 0, 90)))
-        objects = self.in_cone(
-            (ra1 + width / 2) % 360.0, dec0, float(np.hypot(half, (dec2 - dec1) / 2)) * 1.05 + 0.01
-        )
+        objects = self.in_cone((ra1 + width / 2) % 360.0, dec0, float(np.hypot(half, (dec2 - dec1) / 2)) * 1.05 + 0.01)
         inside = (objects["ra"] - ra1) % 360.0 < width
         return objects[inside & (objects["dec"] >= dec1) & (objects["dec"] < dec2)]
 
@@ -128,9 +126,7 @@ class Sky:
 
 def healpix(objects: Objects, order: int) -> npt.NDArray[np.int64]:
     """Nested HEALPix pixel of each object at an order."""
-    return np.asarray(
-        hp.ang2pix(2**order, objects["ra"], objects["dec"], nest=True, lonlat=True), dtype=np.int64
-    )
+    return np.asarray(hp.ang2pix(2**order, objects["ra"], objects["dec"], nest=True, lonlat=True), dtype=np.int64)
 
 
 def source_id(objects: Objects) -> npt.NDArray[np.int64]:
@@ -141,6 +137,4 @@ def source_id(objects: Objects) -> npt.NDArray[np.int64]:
 def _disc(ra: float, dec: float, radius_deg: float) -> npt.NDArray[np.int64]:
     """Order-8 nested cells that touch a disc (degrees)."""
     vector = hp.ang2vec(ra, dec, lonlat=True)
-    return np.asarray(
-        hp.query_disc(2**ORDER, vector, np.deg2rad(radius_deg), inclusive=True, nest=True), np.int64
-    )
+    return np.asarray(hp.query_disc(2**ORDER, vector, np.deg2rad(radius_deg), inclusive=True, nest=True), np.int64)

@@ -24,9 +24,7 @@ def write_truth(sky: Sky, destination: Path) -> int:
     return int(table.num_rows)
 
 
-def noiseless_spectra(
-    objects: Objects, wavelength_angstrom: Floats, lsf_sigma_angstrom: float = 0.7
-) -> Floats:
+def noiseless_spectra(objects: Objects, wavelength_angstrom: Floats, lsf_sigma_angstrom: float = 0.7) -> Floats:
     """Total light of N objects at L wavelengths: (N, L), 1e-17 erg/s/cm2/A."""
     return spectrum(objects, wavelength_angstrom, lsf_sigma_angstrom)
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import healpy
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 MAX_ORDER = 29
+
+
+def _healpy() -> Any:
+    """The library, imported when first needed: it takes a second."""
+    import healpy
+
+    return healpy
 
 
 def pixel(ra: ArrayLike, dec: ArrayLike, order: int = MAX_ORDER) -> NDArray[np.int64]:
@@ -17,7 +23,14 @@ def pixel(ra: ArrayLike, dec: ArrayLike, order: int = MAX_ORDER) -> NDArray[np.i
     Raises:
         ValueError: a position is not finite, or |dec| > 90.
     """
-    return np.asarray(healpy.ang2pix(1 << order, ra, dec, nest=True, lonlat=True), dtype=np.int64)
+    if not np.all(valid(ra, dec)):
+        raise ValueError("positions need finite RA and Dec in degrees, with |Dec| <= 90")
+    return np.asarray(_healpy().ang2pix(1 << order, ra, dec, nest=True, lonlat=True), dtype=np.int64)
+
+
+def valid(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:
+    """True where a position (degrees) is one: finite, and |Dec| <= 90."""
+    return np.asarray(np.isfinite(ra) & (np.abs(np.asarray(dec, dtype=float)) <= 90.0))
 
 
 def at_order(pixels: ArrayLike, order: int, wanted: int) -> NDArray[np.int64]:
@@ -26,7 +39,7 @@ def at_order(pixels: ArrayLike, order: int, wanted: int) -> NDArray[np.int64]:
     if wanted <= order:
         return np.unique(values >> (2 * (order - wanted)))
     shift = 2 * (wanted - order)
-    return np.asarray(((values[:, None] << shift) + np.arange(1 << shift)).reshape(-1))
+    return np.asarray(((np.unique(values)[:, None] << shift) + np.arange(1 << shift)).reshape(-1))
 
 
 def centres(order: int, pixels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -34,35 +47,43 @@ def centres(order: int, pixels: ArrayLike) -> tuple[NDArray[np.float64], NDArray
     values = np.asarray(pixels, dtype=np.int64)
     if values.size == 0:
         return np.empty(0), np.empty(0)
-    ra, dec = healpy.pix2ang(1 << order, values, nest=True, lonlat=True)
+    ra, dec = _healpy().pix2ang(1 << order, values, nest=True, lonlat=True)
     return np.asarray(ra), np.asarray(dec)
 
 
 def neighbours(order: int, pixels: ArrayLike) -> NDArray[np.int64]:
     """The 8 neighbours of each pixel, (8, N); -1 where a corner has none."""
     return np.asarray(
-        healpy.get_all_neighbours(1 << order, np.asarray(pixels, dtype=np.int64), nest=True), dtype=np.int64
+        _healpy().get_all_neighbours(1 << order, np.asarray(pixels, dtype=np.int64), nest=True), dtype=np.int64
     )
 
 
 def max_radius_deg(order: int) -> float:
     """The largest distance from a pixel's centre to its corners, degrees."""
-    return float(np.degrees(healpy.max_pixrad(1 << order)))
+    return float(np.degrees(_healpy().max_pixrad(1 << order)))
 
 
 def disc_pixels(order: int, ra: float, dec: float, radius_deg: float) -> NDArray[np.int64]:
-    """Pixels that may touch a disc: a superset, sorted."""
-    found = healpy.query_disc(
-        1 << order, healpy.ang2vec(ra, dec, lonlat=True), np.radians(radius_deg), inclusive=True, fact=4, nest=True
-    )
-    return np.sort(np.asarray(found, dtype=np.int64))
+    """Pixels that may touch a disc: a superset, sorted.
+
+    healpy answers at orders up to 12 only, with the radius a little larger: finer orders and tiny discs are where its
+    inclusive query finds nothing, or ends the process. From there on pixels are split and those too far left out.
+    """
+    start = min(order, 12)
+    vector, wider = _healpy().ang2vec(ra, dec, lonlat=True), np.radians(min(radius_deg + 1e-6, 180.0))
+    found = np.asarray(_healpy().query_disc(1 << start, vector, wider, inclusive=True, fact=4, nest=True), dtype=np.int64)
+    for finer in range(start + 1, order + 1):
+        found = at_order(found, finer - 1, finer)
+        reach = radius_deg + max_radius_deg(finer) + 1e-11
+        found = found[separation_deg(*centres(finer, found), ra, dec) <= reach]
+    return np.sort(found)
 
 
 def band_pixels(order: int, dec1: float, dec2: float) -> NDArray[np.int64]:
-    """Pixels whose centre lies between two declinations, sorted."""
+    """Pixels that may have their centre between two declinations: a superset, sorted."""
     low, high = np.radians(90.0 - np.clip([dec2, dec1], -90, 90))
-    found: Any = healpy.query_strip(1 << order, low, high, inclusive=True, nest=False)
-    return np.sort(np.asarray(healpy.ring2nest(1 << order, found), dtype=np.int64))
+    found: Any = _healpy().query_strip(1 << order, low, high, inclusive=True, nest=False)
+    return np.sort(np.asarray(_healpy().ring2nest(1 << order, found), dtype=np.int64))
 
 
 def unit_vectors(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:

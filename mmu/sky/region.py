@@ -66,7 +66,7 @@ class AllSky(Region):
     text = "all"
 
     def contains(self, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:
-        return np.asarray(np.isfinite(np.asarray(ra)) & np.isfinite(np.asarray(dec)))
+        return healpix.valid(ra, dec)
 
     def pixels(self, order: int) -> NDArray[np.int64]:
         return np.arange(12 * 4**order, dtype=np.int64)
@@ -79,6 +79,11 @@ class AllSky(Region):
         return True
 
 
+def _numbers(*values: float) -> str:
+    """Numbers as a user writes them, none of their digits lost."""
+    return ",".join(repr(float(value)).removesuffix(".0") for value in values)
+
+
 class Cone(Region):
     """All positions within `radius` degrees of a centre."""
 
@@ -88,10 +93,12 @@ class Cone(Region):
                 f"A cone needs 0 <= RA <= 360, -90 <= DEC <= 90 and 0 < RADIUS <= 180, not {ra},{dec},{radius}."
             )
         self.ra, self.dec, self.radius = ra, dec, radius
-        self.text = f"cone:{ra:g},{dec:g},{radius:g}"
+        self.text = f"cone:{_numbers(ra, dec, radius)}"
 
     def contains(self, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:
-        return healpix.separation_deg(ra, dec, self.ra, self.dec) <= self.radius
+        good = healpix.valid(ra, dec)
+        ra, dec = np.where(good, ra, 0.0), np.where(good, dec, 0.0)
+        return np.asarray(good & (healpix.separation_deg(ra, dec, self.ra, self.dec) <= self.radius))
 
     def pixels(self, order: int) -> NDArray[np.int64]:
         return healpix.disc_pixels(order, self.ra, self.dec, self.radius)
@@ -106,25 +113,26 @@ class Box(Region):
     def __init__(self, ra1: float, ra2: float, dec1: float, dec2: float) -> None:
         if not (0 <= ra1 <= 360 and 0 <= ra2 <= 360 and -90 <= dec1 < dec2 <= 90 and ra1 != ra2):
             raise UsageError(
-                f"A box needs RA1, RA2 in 0..360 (different) and -90 <= DEC1 < DEC2 <= 90, not {ra1},{ra2},{dec1},{dec2}."
+                f"A box needs RA1, RA2 in 0..360 (different) and -90 <= DEC1 < DEC2 <= 90, "
+                f"not {ra1},{ra2},{dec1},{dec2}."
             )
         self.ra1, self.ra2, self.dec1, self.dec2 = ra1, ra2, dec1, dec2
-        self.text = f"box:{ra1:g},{ra2:g},{dec1:g},{dec2:g}"
+        self.text = f"box:{_numbers(ra1, ra2, dec1, dec2)}"
 
     def contains(self, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:
-        east = (np.asarray(ra, dtype=float) - self.ra1) % 360.0
+        good, dec = healpix.valid(ra, dec), np.asarray(dec, dtype=float)
+        east = (np.where(good, ra, 0.0) - self.ra1) % 360.0
         wide = (self.ra2 - self.ra1) % 360.0 or 360.0
-        dec = np.asarray(dec, dtype=float)
-        return np.asarray((east <= wide) & (dec >= self.dec1) & (dec <= self.dec2))
+        return np.asarray(good & (east <= wide) & (dec >= self.dec1) & (dec <= self.dec2))
 
     def pixels(self, order: int) -> NDArray[np.int64]:
         reach = healpix.max_radius_deg(order)
         everything = healpix.band_pixels(order, self.dec1 - reach, self.dec2 + reach)
         ra, dec = healpix.centres(order, everything)
-        edge = np.maximum(np.abs(dec), max(abs(self.dec1), abs(self.dec2)))
-        stretch = np.where(
-            edge + reach < 89.5, reach / np.maximum(np.cos(np.radians(np.minimum(edge, 89.9))), 1e-6), 360.0
-        )
+        # no point within `reach` of a centre is further from it in RA than this; anywhere, if the pole is that near
+        ratio = np.sin(np.radians(min(reach, 90.0))) / np.maximum(np.cos(np.radians(dec)), 1e-12)
+        near_pole = np.abs(dec) + reach >= 90.0
+        stretch = np.where(near_pole, 360.0, np.degrees(np.arcsin(np.minimum(ratio, 1.0))) + 1e-9)
         east = (ra - self.ra1) % 360.0
         wide = (self.ra2 - self.ra1) % 360.0 or 360.0
         return np.asarray(everything[(east <= wide + stretch) | (east >= 360.0 - stretch)])
@@ -134,7 +142,10 @@ class Pixels(Region):
     """The union of some nested HEALPix pixels of one order."""
 
     def __init__(self, order: int, pixels: ArrayLike) -> None:
-        wanted = np.unique(np.asarray(pixels, dtype=np.int64))
+        try:
+            wanted = np.unique(np.asarray(pixels, dtype=np.int64))
+        except OverflowError:
+            wanted = np.empty(0, dtype=np.int64)
         if not (0 <= order <= 29) or len(wanted) == 0 or wanted[0] < 0 or wanted[-1] >= 12 * 4**order:
             raise UsageError(
                 f"healpix:{order}/... needs an order of 0..29 and pixels of 0..{12 * 4 ** min(max(order, 0), 29) - 1}."
@@ -144,7 +155,7 @@ class Pixels(Region):
 
     def contains(self, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:
         ra, dec = np.asarray(ra, dtype=float), np.asarray(dec, dtype=float)
-        good = np.isfinite(ra) & np.isfinite(dec)
+        good = healpix.valid(ra, dec)
         inside = np.zeros(good.shape, dtype=bool)
         inside[good] = np.isin(healpix.pixel(ra[good], dec[good], self.order), self.wanted)
         return inside
@@ -172,7 +183,7 @@ class Moc(Region):
         import astropy.units as u
 
         ra, dec = np.asarray(ra, dtype=float), np.asarray(dec, dtype=float)
-        good = np.isfinite(ra) & np.isfinite(dec)
+        good = healpix.valid(ra, dec)
         inside = np.zeros(good.shape, dtype=bool)
         inside[good] = self.moc.contains_lonlat(ra[good] * u.deg, dec[good] * u.deg)
         return inside

@@ -93,6 +93,8 @@ def _hdf5(schema: Schema) -> tuple[Hdf5Column, ...]:
     plain = [column for column in schema if column.name != "object_id" and not column.members]
     return (
         Hdf5Column("object_id", "TARGETID", "i8"),
+        Hdf5Column("TARGET_RA", "ra", "f8"),
+        Hdf5Column("TARGET_DEC", "dec", "f8"),
         *(Hdf5Column(f"spectrum_{name}", f"spectrum.{name}", code) for name, code in members.items()),
         *(Hdf5Column(column.name, column.name, codes.get(column.dtype, column.dtype)) for column in plain),
     )
@@ -109,7 +111,7 @@ def _release(
         facts=facts,
         selection=(
             f"targets only (OBJTYPE is TGT) on good fibres (COADD_FIBERSTATUS is 0) of the survey {facts['survey']}",
-            f"of several spectra of a target the primary one ({facts['primary']}): ZWARN 0 first, then the highest TSNR2_LRG",
+            f"of a target's spectra the primary one ({facts['primary']}): ZWARN 0 first, then the highest TSNR2_LRG",
         ),
         epoch=2015.5,
         objects=objects,
@@ -165,14 +167,14 @@ SURVEY = Survey(
     licence_id="cc-by-4.0",
     releases=(DR1_MAIN, EDR_SV3),
     differences=(
-        "lsf_sigma is measured for each fibre and wavelength from the resolution matrix, and is in Angstrom; v1 had one "
-        "fitted number (in pixels, at times negative) for a whole file.",
+        "lsf_sigma is measured for each fibre and wavelength from the resolution matrix, and is in Angstrom; v1 had "
+        "one fitted number (in pixels, at times negative) for a whole file.",
         "ZWARN holds redrock's bits (0 = good); v1 inverted it into a boolean whose True meant good.",
         "The mask's bits are kept beside the mask, as spectrum.maskbits.",
         "A missing file or target costs that file or target and is counted; v1 stopped.",
         "spectrum_lsf (the raw 11 resolution diagonals, 342 kB a spectrum) is not stored.",
-        "Columns that only the summary catalogue has (MIN_MJD, DESINAME, *_NSPEC, the arm-wise TSNR2, other surveys' targeting "
-        "bits) are not carried; those of the coadd and redrock files are.",
+        "Columns that only the summary catalogue has (MIN_MJD, DESINAME, *_NSPEC, other surveys' targeting bits) and "
+        "the arm-wise TSNR2 are not carried; those of the coadd and redrock files are.",
         "Pixels without any data have flux 0, ivar 0 and mask True.",
     ),
     policy=Policy(connections=4, per_second=8.0),

@@ -1,13 +1,14 @@
 """Where DESI's files are, and which spectra are wanted.
 
 A unit is one coadd file: the spectra of one nside-64 pixel, survey and program, called `09144-main-dark` so that names
-sort by pixel. Which spectra of a target is primary is said by the summary catalogue of all redshifts (zall-pix), tens of
-gigabytes; for a region it is recomputed from the redrock files of the pixels the region touches, by the catalogue's own rule.
+sort by pixel. Which of a target's spectra is primary is said by the summary catalogue of all redshifts (zall-pix), tens
+of gigabytes; for a region it is recomputed from the redrock files of the pixels it touches, by the catalogue's rule.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,8 @@ def groups(release: Release, paths: Paths, region: Region, walk: bool) -> Iterat
         for cell in np.unique(pixels // _BASE).tolist():
             yield Group(f"{ZALL}-{cell:02d}", (whole,))
         return
-    starts = np.flatnonzero(np.diff(pixels, prepend=-1))
-    for start, stop in zip(starts, [*starts[1:], len(pixels)], strict=True):
+    starts = np.flatnonzero(np.diff(pixels, prepend=-1)).tolist()
+    for start, stop in pairwise([*starts, len(pixels)]):
         rows = zip(
             pixels[start:stop].tolist(), surveys[start:stop].tolist(), programs[start:stop].tolist(), strict=True
         )

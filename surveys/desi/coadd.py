@@ -1,14 +1,15 @@
 """One spectrum per target from the three arms of a DESI coadd file, and the width of its line-spread function.
 
-Array level: no files here. N is a number of targets. The three arms lie on one lattice, 3600 + 0.8 k Angstrom, so merging
-never resamples: where two arms overlap the pixels are averaged with their inverse variances, elsewhere they are copied.
-The rules are those of `desispec.coaddition.coadd_cameras`.
+Array level: no files here. N is a number of targets. The three arms lie on one lattice, 3600 + 0.8 k Angstrom, so
+merging never resamples: where two arms overlap, pixels are averaged with their inverse variances; elsewhere they are
+copied. The rules are those of `desispec.coaddition.coadd_cameras`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ BLOCK = 16
 
 def lattice(start: int = 0, pixels: int = PIXELS) -> NDArray[np.float64]:
     """Wavelengths of lattice pixels, Angstrom, (pixels,)."""
-    return FIRST + STEP * np.arange(start, start + pixels)
+    return np.asarray(FIRST + STEP * np.arange(start, start + pixels), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,12 @@ class Merged:
     mask: NDArray[np.bool_]
     maskbits: Ints
     lsf_sigma: Floats
+
+    @classmethod
+    def empty(cls, count: int) -> Merged:
+        """Arrays to be filled."""
+        dtypes = (np.float32, np.float32, np.bool_, np.int32, np.float32)
+        return cls(*(np.empty((count, PIXELS), dtype=dtype) for dtype in dtypes))
 
 
 def lsf_variance(resolution: Floats) -> Floats:
@@ -116,7 +123,7 @@ def _segments(arms: Mapping[str, Arm]) -> list[tuple[int, int, list[str]]]:
     spans = {name: (ARMS[name][0], sum(ARMS[name])) for name in ARMS if name in arms}
     edges = sorted({edge for span in spans.values() for edge in span})
     found = []
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         names = [name for name, (low, high) in spans.items() if low <= start and stop <= high]
         if names:
             found.append((start, stop, names))
@@ -132,7 +139,7 @@ def _cut(arm: Arm, start: int, stop: int) -> _Part:
 
 
 def _average(parts: list[_Part]) -> _Part:
-    """Overlapping arms, averaged. Weights are the ivar of unmasked pixels; where none is, all count and the bits stay."""
+    """Overlapping arms, averaged. Unmasked pixels weigh by their ivar; where there are none all do and bits stay."""
     stacks = [np.stack(arrays) for arrays in zip(*parts, strict=True)]
     flux, ivar, variance = (stacks[index].astype(np.float64) for index in (0, 1, 3))
     bits = stacks[2]

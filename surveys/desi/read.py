@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from surveys.desi.archive import files
 from surveys.desi.coadd import ARMS, BLOCK, NDIAG, PIXELS, Arm, Merged, lattice, lsf_variance, merge
 from surveys.desi.tables import SIGN, FitsFile, open_fits, text
 
+PLANES = ("FLUX", "IVAR", "MASK", "RESOLUTION")
 Ids = NDArray[np.int64]
 Columns = dict[str, NDArray[Any]]
 
@@ -60,7 +61,7 @@ def columns(file: FitsFile, table: str, target: Ids, names: Iterable[str]) -> Co
 
 def spectra(coadd: FitsFile, target: Ids) -> Columns:
     """Members of the `spectrum` struct, each (N, 7781), for the targets given and in their order."""
-    members: Columns = asdict(merged_spectra(coadd, target))
+    members: Columns = dict(vars(merged_spectra(coadd, target)))
     members["lambda"] = np.broadcast_to(lattice().astype(np.float32), (len(target), PIXELS))
     return members
 
@@ -75,7 +76,14 @@ def merged_spectra(coadd: FitsFile, target: Ids) -> Merged:
     present = [arm for arm in ARMS if any(name.startswith(f"{arm}_") for name in coadd.names)]
     if not present:
         raise coadd.error(f"no HDU B_FLUX, R_FLUX or Z_FLUX; it has {', '.join(coadd.names)}")
-    return merge({arm: _read_arm(coadd, arm, rows) for arm in present}, len(target))
+    planes = {arm: _planes(coadd, arm) for arm in present}
+    out = Merged.empty(len(target))
+    for here, there in _runs(rows):  # a few rows at a time stay in the processor's cache
+        arms = {arm: _arm(planes[arm], there, coadd.flips_sign(f"{arm}_MASK")) for arm in present}
+        part = merge(arms, here.stop - here.start)
+        for name, values in vars(out).items():
+            values[here] = getattr(part, name)
+    return out
 
 
 def positions(file: FitsFile, table: str, target: Ids) -> Ids:
@@ -110,26 +118,30 @@ def _place(unit: str, count: int) -> Columns:
     }
 
 
-def _read_arm(file: FitsFile, arm: str, rows: Ids) -> Arm:
-    """Flux, ivar, mask bits and line-spread function of an arm, for some rows, in this machine's byte order.
-
-    A block of rows at a time stays in the processor's cache; the diagonals are most of a file and are not kept.
-    """
+def _planes(file: FitsFile, arm: str) -> tuple[NDArray[Any], ...]:
+    """Flux, ivar, mask and resolution of an arm as stored, their shapes and wavelengths checked."""
     start, pixels = ARMS[arm]
-    wave, *planes = (file.plane(f"{arm}_{kind}") for kind in ("WAVELENGTH", "FLUX", "IVAR", "MASK", "RESOLUTION"))
+    wave, *planes = (file.plane(f"{arm}_{kind}") for kind in ("WAVELENGTH", *PLANES))
     if wave.shape != (pixels,) or not np.allclose(wave, lattice(start, pixels), rtol=0, atol=1e-3):
         raise file.error(f"{arm}_WAVELENGTH is not {pixels} pixels of 0.8 Angstrom from {lattice(start, 1)[0]:.1f}")
-    for kind, plane in zip(("FLUX", "IVAR", "MASK", "RESOLUTION"), planes, strict=True):
+    for kind, plane in zip(PLANES, planes, strict=True):
         shape = (len(planes[0]), NDIAG, pixels) if kind == "RESOLUTION" else (len(planes[0]), pixels)
         if plane.shape != shape:
             raise file.error(f"{arm}_{kind} has shape {plane.shape}, not {shape}")
-    flux, ivar, variance = (np.empty((len(rows), pixels), dtype=np.float32) for _ in range(3))
-    mask = np.empty((len(rows), pixels), dtype=np.int32)
-    for first in range(0, len(rows), BLOCK):
-        here, block = slice(first, first + BLOCK), rows[first : first + BLOCK]
-        for out, plane in zip((flux, ivar, mask), planes, strict=False):
-            out[here] = plane[block]
-        variance[here] = lsf_variance(planes[3][block].astype(np.float32))
-    if file.flips_sign(f"{arm}_MASK"):
-        mask ^= SIGN
-    return Arm(flux, ivar, mask, variance)
+    return tuple(planes)
+
+
+def _arm(planes: tuple[NDArray[Any], ...], rows: slice, flips_sign: bool) -> Arm:
+    """Some rows of an arm in this machine's byte order; the diagonals, most of a file, become widths."""
+    flux, ivar = (plane[rows].astype(np.float32) for plane in planes[:2])
+    bits = planes[2][rows].astype(np.int32)
+    return Arm(flux, ivar, bits ^ SIGN if flips_sign else bits, lsf_variance(planes[3][rows]))
+
+
+def _runs(rows: Ids) -> Iterator[tuple[slice, slice]]:
+    """Rows as stretches that follow one another in the file, at most a block long: (where they go, where they are)."""
+    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+    for start, stop in pairwise([0, *breaks.tolist(), len(rows)]):
+        for first in range(start, stop, BLOCK):
+            last = min(first + BLOCK, stop)
+            yield slice(first, last), slice(int(rows[first]), int(rows[last - 1]) + 1)

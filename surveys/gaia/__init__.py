@@ -81,11 +81,13 @@ SURVEY = Survey(
     licence_id="cc-by-sa-3.0",
     releases=(DR3,),
     differences=(
-        "Rows are matched by source_id and written once each; v1's merging script placed parts of unequal length over one another "
-        "and paired coefficients with sources by position.",
-        "Columns are flat and keep the archive's dtypes (v1's nested dictionaries, with ra, dec and fluxes as float32, cost up to 0.1 arcsec).",
-        "The coefficients' correlations, bp/rp_n_relevant_bases and bp/rp_standard_deviation are kept: errors of a sampled spectrum need them.",
-        "All 152 columns of gaia_source are there. A missing number is NaN; a missing whole number, flag or text is null.",
+        "Rows are matched by source_id and written once each; v1's merging script laid parts of unequal length over "
+        "one another and paired coefficients with sources by position.",
+        "Columns are flat and keep the archive's dtypes (v1 nested them in dictionaries and made all float32, ra and "
+        "dec too, which cost up to 0.1 arcsec).",
+        "The coefficients' correlations, bp/rp_n_relevant_bases and bp/rp_standard_deviation are kept: errors of a "
+        "sampled spectrum need them.",
+        "All 152 columns of gaia_source are there. A missing number is NaN; a missing integer, flag or text is null.",
         "Where the archive has only one of BP and RP, the other's coefficients, errors and correlations are NaN.",
         "HDF5 output has an object_id beside source_id, so that it can be cross-matched with v1's tools.",
         "Files come from ESA's own archive, with its MD5 sums checked, not from a mirror.",

@@ -10,10 +10,10 @@ _TYPES = {"f8": "float64", "f4": "float32", "i2": "int16", "i8": "int64", "b": "
 
 # dtype: the columns that follow one another with it
 _TEXT = """
-i8: solution_id | s: designation | i8: source_id random_index | f8: ref_epoch ra | f4: ra_error | f8: dec | f4: dec_error
-| f8: parallax | f4: parallax_error parallax_over_error pm | f8: pmra | f4: pmra_error | f8: pmdec | f4: pmdec_error
-ra_dec_corr ra_parallax_corr ra_pmra_corr ra_pmdec_corr dec_parallax_corr dec_pmra_corr dec_pmdec_corr
-parallax_pmra_corr parallax_pmdec_corr pmra_pmdec_corr
+i8: solution_id | s: designation | i8: source_id random_index | f8: ref_epoch ra | f4: ra_error | f8: dec
+| f4: dec_error | f8: parallax | f4: parallax_error parallax_over_error pm | f8: pmra | f4: pmra_error
+| f8: pmdec | f4: pmdec_error ra_dec_corr ra_parallax_corr ra_pmra_corr ra_pmdec_corr dec_parallax_corr dec_pmra_corr
+dec_pmdec_corr parallax_pmra_corr parallax_pmdec_corr pmra_pmdec_corr
 | i2: astrometric_n_obs_al astrometric_n_obs_ac astrometric_n_good_obs_al astrometric_n_bad_obs_al
 | f4: astrometric_gof_al astrometric_chi2_al astrometric_excess_noise astrometric_excess_noise_sig
 | i2: astrometric_params_solved | b: astrometric_primary_flag

@@ -1,4 +1,4 @@
-"""Gaia's bulk files: gzipped ECSV (a header of `#` lines, then CSV), read block by block at the speed of the CSV parser.
+"""Gaia's bulk files: gzipped ECSV (a header of `#` lines, then CSV), read in blocks at the speed of the CSV parser.
 
 `null` and nothing at all both mean a missing value. Arrays are text in a cell, "[1, 2]" or "(1, 2)".
 """

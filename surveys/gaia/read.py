@@ -106,7 +106,7 @@ def _arrays(cells: pa.ChunkedArray, length: int) -> NDArray[np.float32]:
 
 
 def _from_fits(path: Path) -> pa.Table:
-    """The FITS form: arrays of variable length, empty where a band is missing, and the smallest number for a missing count."""
+    """The FITS form: arrays of variable length, empty where a band is missing; a missing count is the least int16."""
     try:
         with fits.open(path, memmap=False) as hdus:
             data = hdus[1].data

@@ -6,8 +6,10 @@ module hands it to GaiaXPy in the archive's form. GaiaXPy is imported when calle
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -40,7 +42,8 @@ def sample(records: pa.Table | Mapping[str, Any], wavelength_nm: ArrayLike | Non
     frame = archive_frame(records)
     if len(frame) == 0:
         return np.empty((0, len(grid))), np.empty((0, len(grid)))
-    with warnings.catch_warnings():
+    quiet = io.StringIO()  # GaiaXPy reports its progress
+    with warnings.catch_warnings(), redirect_stdout(quiet), redirect_stderr(quiet):
         warnings.simplefilter("ignore")  # GaiaXPy's and its libraries' own; nothing here depends on them
         try:
             from gaiaxpy import calibrate
@@ -65,8 +68,8 @@ def archive_frame(records: pa.Table | Mapping[str, Any]) -> Any:
                 f"{band}_coefficient_errors": _matrix(records, "coeff_error", 2 * BASES)[:, here],
                 f"{band}_coefficient_correlations": _matrix(records, f"{band}_coefficient_correlations", CORRELATIONS),
             }
-            there = np.isfinite(arrays[f"{band}_coefficients"]).all(axis=1).tolist()
-            columns[f"{band}_n_parameters"] = [BASES if ok else 0 for ok in there]
+            there = ~np.isnan(arrays[f"{band}_coefficients"][:, 0])
+            columns[f"{band}_n_parameters"] = np.where(there, BASES, 0)
             columns[f"{band}_standard_deviation"] = _column(records, f"{band}_standard_deviation").astype(np.float64)
             for name, values in arrays.items():
                 columns[name] = [row if ok else np.nan for row, ok in zip(values, there, strict=True)]

@@ -40,8 +40,9 @@ def read_plane(path: Path, kinds: str, brick: str = "") -> tuple[npt.NDArray[Any
         shape, header = hdu.shape, hdu.header
         if len(shape) != 2 or shape[0] != shape[1] or not 0 < shape[0] <= LARGEST_SIDE:
             raise FormatError(f"{path.name}: expected a square plane of at most {LARGEST_SIDE} pixels, found {shape}.")
-        if brick and str(header.get("BRICK", brick)).strip() not in ("", brick):
-            raise FormatError(f"{path.name}: expected brick {brick}, found {header['BRICK']!r} in the header.")
+        found = str(header.get("BRICK", header.get("BRICKNAM", brick))).strip()  # BRICKNAM until DR7
+        if brick and found != brick:
+            raise FormatError(f"{path.name}: expected brick {brick}, found {found!r} in the header.")
         plane = np.asarray(hdu.data)
     if plane.dtype.kind not in kinds:
         raise FormatError(f"{path.name}: expected pixels of kind {kinds!r}, found {plane.dtype}.")
@@ -83,7 +84,7 @@ def _open(path: Path) -> Iterator[fits.HDUList]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message=".*truncated.*", category=AstropyWarning)
-            with fits.open(path, memmap=True, lazy_load_hdus=True) as hdus:
+            with path.open("rb") as file, fits.open(file, memmap=True, lazy_load_hdus=True) as hdus:
                 yield hdus
     except FormatError:
         raise

@@ -50,9 +50,9 @@ def pixel_scale(wcs: WCS) -> float:
 def stamp_starts(positions: Floats) -> Starts:
     """First column and row (N, 2) of the stamps whose centres are nearest to the positions (N, 2).
 
-    Halves go up, so that the same offset always rounds the same way. May be negative: stamps hang over the edge.
+    Halves go down, as astropy's Cutout2D has it. May be negative: stamps hang over the edge.
     """
-    return np.floor(positions - CENTRE + 0.5).astype(np.int64)
+    return np.ceil(positions - CENTRE - 0.5).astype(np.int64)
 
 
 def cut(plane: npt.NDArray[Any], starts: Starts, out: npt.NDArray[Any]) -> None:

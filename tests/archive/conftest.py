@@ -22,6 +22,7 @@ from mmu.archive.http import Patience
 from mmu.archive.source import HttpSource
 from mmu.survey import Policy
 
+FREELY = Policy(connections=4, per_second=1e4)
 QUICK = Patience(attempts=4, first_pause=0.001, longest_pause=0.002, connect=2.0, read=2.0)
 
 Fault = Callable[["Handler", bytes], None]
@@ -266,9 +267,7 @@ def make(archive: Archive, tmp_path: Path) -> Iterator[Callable[..., Fetcher]]:
     """Makes fetchers for that archive, as separate runs with one cache would."""
     made: list[Fetcher] = []
 
-    def start(
-        patience: Patience = QUICK, policy: Policy = Policy(4, 1e4), root: str = "", **options: object
-    ) -> Fetcher:
+    def start(patience: Patience = QUICK, policy: Policy = FREELY, root: str = "", **options: object) -> Fetcher:
         source = HttpSource(root or archive.url, patience)
         fetcher = Fetcher(source, tmp_path / "cache", policy, **options)  # type: ignore[arg-type]
         made.append(fetcher)

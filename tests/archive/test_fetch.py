@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ class TestConnection:
     ) -> None:
         archive.add(PATH, image)
         archive.fail(PATH, faults.cut(100_000), *[faults.status(500)] * 3)
-        with pytest.raises(DownloadError, match="given up after 4 attempts.*HTTP 500.*Run again"):
+        with pytest.raises(DownloadError, match=r"given up after 4 attempts.*HTTP 500.*Run again"):
             make().get(FILE)
         assert make().get(FILE).sha256 == hashlib.sha256(image).hexdigest()
         assert archive.asked[-1].range == "bytes=100000-"
@@ -329,7 +330,7 @@ class TestStatus:
     )
     def test_a_redirect_elsewhere_is_refused(self, archive: Any, fetcher: Fetcher, faults: Any, to: str) -> None:
         archive.fail(PATH, faults.status(302, Location=to), lasting=True)
-        with pytest.raises(DownloadError, match="redirects .* not one of"):
+        with pytest.raises(DownloadError, match=r"redirects .* not one of"):
             fetcher.get(FILE)
         assert archive.count(PATH) == 1
 
@@ -377,7 +378,7 @@ class TestContent:
         archive.add(PATH, image)
         archive.add(LIST, listing(image))
         archive.fail(PATH, faults.body(flipped), lasting=True)
-        with pytest.raises(DownloadError, match="sha256 is .* the archive's list .* says"):
+        with pytest.raises(DownloadError, match=r"sha256 is .* the archive's list .* says"):
             fetcher.get(LISTED)
         assert left_over(fetcher.cache) == {".bad"}
 
@@ -539,7 +540,7 @@ class TestPolicy:
             monkeypatch.setattr(gates[turn % 2], "sleep", clock.advance)
             with gates[turn % 2].slot():
                 starts.append(clock.now)
-        assert [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)] == [0.25] * 5
+        assert [later - earlier for earlier, later in pairwise(starts)] == [0.25] * 5
 
     def test_a_pause_holds_back_other_processes_too(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         clock = Clock(monkeypatch)

@@ -118,4 +118,3 @@ class Toy:
 @pytest.fixture
 def toy(tmp_path: Path) -> Toy:
     return Toy(tmp_path / "archive")
-

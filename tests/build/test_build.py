@@ -29,7 +29,14 @@ def _problems(folder: Path) -> list[str]:
 def test_every_object_is_accounted_for(toy: Any, tmp_path: Path) -> None:
     report = toy.build(tmp_path / "out")
     assert report.code == 0
-    assert report.counts == {"read": 42, "cut": {"not positive": 6}, "selected": 36, "written": 36, "excluded": {}, "failed": {}}
+    assert report.counts == {
+        "read": 42,
+        "cut": {"not positive": 6},
+        "selected": 36,
+        "written": 36,
+        "excluded": {},
+        "failed": {},
+    }
     assert _problems(tmp_path / "out/toy") == []
     assert not list((tmp_path / "out").rglob("*.arrow"))
     rows = pq.read_table(tmp_path / "out/toy/v1/_mmu/objects.parquet")

@@ -23,20 +23,24 @@ from mmu.survey import Hdf5Column, Release, Survey
 BANDS = ("g", "r", "i", "z")
 SIDE, WAVES, LISTED = 6, 40, 5
 
-SCHEMA = Schema((
-    *IDENTITY,
-    MODALITIES["image"].column(axes={"band": None, "y": SIDE, "x": SIDE}, flux="nanomaggy", zero_point=22.5),
-    MODALITIES["spectrum"].column(axes={"wavelength": WAVES}, flux="1e-17 erg/s/cm^2/Angstrom", with_=("maskbits",)),
-    picture("rgb", (SIDE, SIDE, 3), "colour picture"),
-    list_of("catalog", (Column("FLUX_G", "float32", "nanomaggy"), Column("TYPE", "string")), "neighbours"),
-    Column("coeff", "float32", shape=(4,)),
-    *scalars("EBV", unit="mag", meaning="extinction | towards the object"),
-    *scalars("redshift", "float64", nullable=True),
-    *scalars("TARGETID", "int64"),
-    *scalars("ZWARN", "int64", nullable=True),
-    *scalars("is_star", "bool"),
-    *scalars("TYPE", "string"),
-))
+SCHEMA = Schema(
+    (
+        *IDENTITY,
+        MODALITIES["image"].column(axes={"band": None, "y": SIDE, "x": SIDE}, flux="nanomaggy", zero_point=22.5),
+        MODALITIES["spectrum"].column(
+            axes={"wavelength": WAVES}, flux="1e-17 erg/s/cm^2/Angstrom", with_=("maskbits",)
+        ),
+        picture("rgb", (SIDE, SIDE, 3), "colour picture"),
+        list_of("catalog", (Column("FLUX_G", "float32", "nanomaggy"), Column("TYPE", "string")), "neighbours"),
+        Column("coeff", "float32", shape=(4,)),
+        *scalars("EBV", unit="mag", meaning="extinction | towards the object"),
+        *scalars("redshift", "float64", nullable=True),
+        *scalars("TARGETID", "int64"),
+        *scalars("ZWARN", "int64", nullable=True),
+        *scalars("is_star", "bool"),
+        *scalars("TYPE", "string"),
+    )
+)
 
 HDF5 = (
     Hdf5Column("object_id", "TARGETID", "i8"),
@@ -54,7 +58,16 @@ HDF5 = (
 )
 
 RELEASE = Release(
-    "dr1_south", "data release 1", SCHEMA, {}, ("brighter than 21 mag", "not a star"), 2016.0, 10, 10, "The south.", HDF5
+    "dr1_south",
+    "data release 1",
+    SCHEMA,
+    {},
+    ("brighter than 21 mag", "not a star"),
+    2016.0,
+    10,
+    10,
+    "The south.",
+    HDF5,
 )
 
 
@@ -66,8 +79,15 @@ class Sample(Survey):
 
 
 SURVEY = Sample(
-    "sample", "Sample survey", "", "https://example.org", "https://example.org/data", "CC BY 4.0", "cc-by-4.0",
-    (RELEASE, replace(RELEASE, name="dr2_north", title="data release 2")), ("ids are text",),
+    "sample",
+    "Sample survey",
+    "",
+    "https://example.org",
+    "https://example.org/data",
+    "CC BY 4.0",
+    "cc-by-4.0",
+    (RELEASE, replace(RELEASE, name="dr2_north", title="data release 2")),
+    ("ids are text",),
 )
 
 
@@ -140,9 +160,13 @@ def write(root: Path, count: int, release: Release = RELEASE, rows_each: int = 4
     ledger = root / release.name / "_mmu" / "build.json"
     ledger.parent.mkdir(exist_ok=True)
     counts = {
-        "read": count + 3, "cut": {"faint": 2, "bright": 0}, "selected": count + 1,
-        "written": count, "excluded": {"no coverage": 1}, "failed": {},
-    }  # fmt: skip
+        "read": count + 3,
+        "cut": {"faint": 2, "bright": 0},
+        "selected": count + 1,
+        "written": count,
+        "excluded": {"no coverage": 1},
+        "failed": {},
+    }
     spec = {"region": "cone:45,0,1", "max_objects": None, "source": "simulated:seed=1"}
     facts = {"survey": SURVEY.name, "release": release.name, "spec": spec, "counts": counts}
     ledger.write_text(json.dumps({**facts, "bytes": sum(s.bytes for s in shards), "shards": len(shards)}))

@@ -24,12 +24,21 @@ OBJECTS = 12
 
 
 @pytest.fixture(scope="module", params=EVERY, ids=["/".join(pair) for pair in EVERY])
-def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Survey, Release, Path]]:
+def built(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Survey, Release, Path]]:
     """A dozen objects of each release, from the simulated sky."""
     name, release = request.param
     out = tmp_path_factory.mktemp(f"{name}-{release}")
     spec = BuildSpec(
-        name, out, release, source="simulated", max_objects=OBJECTS, workers=0, formats=("parquet", "hdf5"), keep_raw=True
+        name,
+        out,
+        release,
+        source="simulated",
+        max_objects=OBJECTS,
+        workers=0,
+        formats=("parquet", "hdf5"),
+        keep_raw=True,
     )
     report = build(spec)
     assert report.counts["written"] + sum(report.counts["excluded"].values()) == OBJECTS, report.counts
@@ -124,7 +133,14 @@ def _sane(modality: str, ivar: Any, flux: Any, mask: Any) -> None:
 def test_rebuilt_from_kept_raw_files_gives_the_same_bytes(built: tuple[Survey, Release, Path], tmp_path: Path) -> None:
     survey, release, out = built
     spec = BuildSpec(
-        survey.name, tmp_path, release.name, source="simulated", max_objects=OBJECTS, workers=0, cache=out / ".cache", keep_raw=True
+        survey.name,
+        tmp_path,
+        release.name,
+        source="simulated",
+        max_objects=OBJECTS,
+        workers=0,
+        cache=out / ".cache",
+        keep_raw=True,
     )
     build(spec)
     for path in sorted((out / survey.name / release.name).rglob("Npix=*.parquet")):
