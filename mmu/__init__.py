@@ -2,7 +2,7 @@
 
     mmu.open("/data/legacysurvey")          a built dataset: columns, rows, arrays
     mmu.decode(batch)                       an Arrow batch -> NumPy arrays, thousands of rows a second
-    mmu.build(mmu.BuildSpec("desi", ...))   what `mmu build desi` runs
+    mmu.build_survey(mmu.BuildSpec("desi", Path("/data")))    what `mmu build desi --out /data` runs
     mmu.verify("/data/desi")                is it what its ledger says?
 
 Everything is loaded when first used, so `import mmu` is light.
@@ -14,23 +14,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mmu.build.run import build
+    from mmu.build.run import build as build_survey
     from mmu.build.spec import BuildSpec
     from mmu.build.verify import verify
     from mmu.dataset import Dataset, open
-    from mmu.decode import decode
+    from mmu.decoding import decode
     from mmu.errors import MmuError, UsageError
     from mmu.survey import get_survey, survey_names
 
 __version__ = "0.1.0"
 
+# A verb must not be called like a module of this package: importing that module would hide it.
 _WHERE = {
-    "build": "mmu.build.run",
+    "build_survey": "mmu.build.run:build",
     "BuildSpec": "mmu.build.spec",
     "verify": "mmu.build.verify",
     "Dataset": "mmu.dataset",
     "open": "mmu.dataset",
-    "decode": "mmu.decode",
+    "decode": "mmu.decoding",
     "MmuError": "mmu.errors",
     "UsageError": "mmu.errors",
     "get_survey": "mmu.survey",
@@ -42,7 +43,7 @@ __all__ = [
     "Dataset",
     "MmuError",
     "UsageError",
-    "build",
+    "build_survey",
     "decode",
     "get_survey",
     "open",
@@ -55,7 +56,8 @@ def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         msg = f"module 'mmu' has no attribute {name!r}"
         raise AttributeError(msg)
-    return getattr(importlib.import_module(_WHERE[name]), name)
+    module, _, attribute = _WHERE[name].partition(":")
+    return getattr(importlib.import_module(module), attribute or name)
 
 
 def __dir__() -> list[str]:

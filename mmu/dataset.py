@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmu.decode import Decoded, decode
+from mmu.decoding import Decoded, decode
 from mmu.errors import UsageError, unknown
 from mmu.schema.column import HEALPIX
 from mmu.schema.document import describe

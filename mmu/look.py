@@ -23,51 +23,74 @@ def _pyplot() -> Any:
     return plt
 
 
-def lupton_rgb(planes: np.ndarray[Any, Any], q: float = 8.0, stretch: float = 0.05) -> np.ndarray[Any, Any]:
-    """An (H, W, 3) picture in 0..1 from three planes (red first), asinh-stretched at constant colour (Lupton et al. 2004)."""
+def asinh_rgb(planes: np.ndarray[Any, Any], q: float = 20.0, stretch: float = 0.03) -> np.ndarray[Any, Any]:
+    """An (H, W, 3) picture in 0..1 from three planes, red first, stretched at constant colour (Lupton et al. 2004).
+
+    The defaults suit planes in nanomaggy scaled as the Legacy Surveys' viewer does.
+    """
     clean = np.nan_to_num(planes.astype(np.float64))
     intensity = np.maximum(clean.mean(axis=0), 1e-9)
-    scaled = clean * (np.arcsinh(q * intensity / stretch) / q / intensity)
-    return np.asarray(np.clip(np.moveaxis(scaled / max(np.percentile(scaled, 99.7), 1e-6), 0, -1), 0, 1))
+    scaled = clean * (np.arcsinh(q * stretch * intensity / stretch) / (np.sqrt(q) * intensity))
+    return np.asarray(np.clip(np.moveaxis(scaled, 0, -1), 0, 1))
+
+
+def _first(dataset: Dataset, columns: list[str], count: int) -> dict[str, list[Any]]:
+    """The first `count` rows, whatever row groups and shards they are in; struct columns as dicts of arrays."""
+    rows: dict[str, list[Any]] = {name: [] for name in columns}
+    for batch in dataset.batches(columns=columns, batch_rows=count):
+        for name in columns:
+            values = batch[name]
+            size = len(batch[columns[0]])
+            rows[name] += (
+                [{key: part[i] for key, part in values.items()} for i in range(size)]
+                if isinstance(values, dict)
+                else list(values)
+            )
+        if len(rows[columns[0]]) >= count:
+            break
+    return {name: values[:count] for name, values in rows.items()}
+
+
+# Brightness of each plane in a colour picture, by the letter of its band (the Legacy Surveys viewer's choice).
+_PLANE_SCALE = {"g": 6.0, "r": 3.4, "i": 3.0, "z": 2.2, "y": 2.0}
 
 
 def draw_stamps(dataset: Dataset, path: Path, count: int = 12) -> Path:
     """A sheet of colour stamps, north up and east left, with a 10 arcsec bar."""
     plt = _pyplot()
-    rows = next(dataset.batches(columns=["object_id", "image"], batch_rows=count))
+    rows = _first(dataset, ["object_id", "image"], count)
     wide = 4
-    high = -(-len(rows["object_id"]) // wide)
+    high = max(1, -(-len(rows["object_id"]) // wide))
     figure, axes = plt.subplots(high, wide, figsize=(2.4 * wide, 2.6 * high), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    for axis, name, flux, scale in zip(
-        axes.flat, rows["object_id"], rows["image"]["flux"], rows["image"]["scale"], strict=False
-    ):
-        red, green, blue = flux[-1], flux[1], flux[0]
-        axis.imshow(lupton_rgb(np.stack([red, green, blue])), origin="lower")
-        axis.plot([8, 8 + 10 / scale[0]], [8, 8], color="white", lw=2)
+    for axis, name, image in zip(axes.flat, rows["object_id"], rows["image"], strict=False):
+        scale = [_PLANE_SCALE.get(band[-1], 1.0) for band in image["band"]]
+        planes = np.asarray(image["flux"]) * np.asarray(scale)[:, None, None]
+        axis.imshow(asinh_rgb(planes[[-1, 1, 0]]), origin="lower")
+        axis.plot([8, 8 + 10 / image["scale"][0]], [8, 8], color="white", lw=2)
         axis.set_title(name, fontsize=7)
-    figure.suptitle(f"{dataset.survey} {dataset.release}: images (bar: 10 arcsec)", fontsize=10)
+    figure.suptitle(f"{dataset.path.parent.name} {dataset.release}: images (bar: 10 arcsec)", fontsize=10)
     return _save(plt, figure, path)
 
 
 def draw_spectra(dataset: Dataset, path: Path, count: int = 5) -> Path:
-    """Spectra one below the other, bad pixels left out, the noise as a band."""
+    """Spectra one below the other: good pixels in grey, their weighted mean over 9 pixels on top."""
     plt = _pyplot()
-    rows = next(dataset.batches(columns=["object_id", "spectrum", "Z"], batch_rows=count))
-    figure, axes = plt.subplots(
-        len(rows["object_id"]), 1, figsize=(9, 1.7 * len(rows["object_id"])), sharex=True, squeeze=False
-    )
-    for index, axis in enumerate(axes[:, 0]):
-        spectrum = {name: np.asarray(values[index], dtype=np.float64) for name, values in rows["spectrum"].items()}
-        good = (spectrum["mask"] == 0) & (spectrum["ivar"] > 0)
-        flux = np.where(good, spectrum["flux"], np.nan)
-        sigma = np.where(good, 1 / np.sqrt(np.where(good, spectrum["ivar"], 1)), np.nan)
-        axis.fill_between(spectrum["lambda"], flux - sigma, flux + sigma, color="0.85", lw=0)
-        axis.plot(spectrum["lambda"], flux, lw=0.4, color="C0")
-        axis.set_title(f"{rows['object_id'][index]}   z = {rows['Z'][index]:.4f}", fontsize=8, loc="left")
-        low, high = np.nanpercentile(flux, [0.5, 99.7]) if good.any() else (0, 1)
-        axis.set_ylim(low - 0.2 * (high - low), high + 0.3 * (high - low))
+    rows = _first(dataset, ["object_id", "spectrum", "Z"], count)
+    high = max(1, len(rows["object_id"]))
+    figure, axes = plt.subplots(high, 1, figsize=(9, 1.7 * high), sharex=True, squeeze=False)
+    for axis, name, spectrum, z in zip(axes[:, 0], rows["object_id"], rows["spectrum"], rows["Z"], strict=False):
+        weight = np.where(np.asarray(spectrum["mask"]) == 0, np.asarray(spectrum["ivar"], dtype=np.float64), 0)
+        flux = np.asarray(spectrum["flux"], dtype=np.float64)
+        box = np.ones(9)
+        total = np.convolve(weight, box, "same")
+        mean = np.convolve(weight * flux, box, "same") / np.where(total > 0, total, np.nan)
+        axis.plot(spectrum["lambda"], np.where(weight > 0, flux, np.nan), lw=0.3, color="0.8")
+        axis.plot(spectrum["lambda"], mean, lw=0.7, color="C0")
+        axis.set_title(f"{name}   z = {z:.4f}", fontsize=8, loc="left")
+        low, high_flux = np.nanpercentile(mean, [0.5, 99.8]) if (total > 0).any() else (0, 1)
+        axis.set_ylim(low - 0.3 * (high_flux - low), high_flux + 0.3 * (high_flux - low))
     axes[-1, 0].set_xlabel("wavelength (vacuum, Angstrom)")
     figure.supylabel("flux (1e-17 erg/s/cm2/A)", fontsize=9)
     return _save(plt, figure, path)
@@ -76,13 +99,13 @@ def draw_spectra(dataset: Dataset, path: Path, count: int = 5) -> Path:
 def draw_coefficients(dataset: Dataset, path: Path, count: int = 6) -> Path:
     """Gaia XP coefficients: BP and RP, scaled to their first one."""
     plt = _pyplot()
-    rows = next(dataset.batches(columns=["object_id", "coeff"], batch_rows=count))
+    rows = _first(dataset, ["object_id", "coeff"], count)
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
     for name, coeff in zip(rows["object_id"], rows["coeff"], strict=True):
         for axis, part in zip(axes, (coeff[:55], coeff[55:]), strict=True):
             axis.plot(np.asarray(part) / part[0], lw=0.8, label=name)
     for axis, title in zip(axes, ("BP", "RP"), strict=True):
-        axis.set(title=f"{title} coefficients / the first", xlabel="basis function", yscale="symlog")
+        axis.set(title=f"{title} coefficients / the first", xlabel="basis function")
     axes[1].legend(fontsize=6)
     return _save(plt, figure, path)
 

@@ -134,7 +134,7 @@ class Simulator(Protocol):
 class Hdf5Column:
     """One dataset of the v1 HDF5 layout: its name, where it comes from, and how ragged values are padded.
 
-    `source` is a column, or `struct.member`. `index` takes one entry of the first axis (v1 keeps one mask for all bands);
+    `source` is a column, or `struct.member`. `index` takes one entry of the first axis (v1 has one mask for all bands);
     `length` pads a ragged first axis with `fill`.
     """
 

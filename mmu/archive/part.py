@@ -120,7 +120,7 @@ class Part:
         with self.path.open("rb") as handle:
             while block := handle.read(BLOCK):
                 self._count(block)
-        if 0 <= self.version.total < self.size or not (self.version.validator or self.complete):
+        if 0 <= self.version.total < self.size:
             self.restart()
 
     def restart(self) -> None:

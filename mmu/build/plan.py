@@ -189,9 +189,10 @@ def _refuse_duplicates(objects: pa.Table, release: str) -> None:
         return
     counts = ids.value_counts()
     twice = [entry["values"].as_py() for entry in counts if entry["counts"].as_py() > 1]
+    some = ", ".join(heapq.nsmallest(3, twice))
     raise MmuError(
-        f"{len(twice)} object_ids occur more than once in {release} "
-        f"(for example {', '.join(heapq.nsmallest(3, twice))}); the catalogue files overlap or are damaged, so nothing was built."
+        f"{len(twice)} object_ids occur more than once in {release} (for example {some}); "
+        "the catalogue files overlap or are damaged, so nothing was built."
     )
 
 

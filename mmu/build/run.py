@@ -147,7 +147,9 @@ def _as_there(spec: BuildSpec, before: Folded | None, source: str) -> BuildSpec:
     ignored = {"region", "regions"} if spec.add else set()
     differing = [key for key in now if key not in ignored and now[key] != there.get(key)]
     if differing:
-        words = "; ".join(f"{key} was {there.get(key)!r} and is now {now[key]!r}" for key in differing)
+        words = "; ".join(
+            f"{key} was {there.get(key)!r} and is now {now[key]!r}" for key in differing if key != "regions"
+        )
         raise UsageError(
             f"{spec.folder} holds another build: {words}. Give the same options to resume it, "
             "--add with a --region to extend it, or another --out."

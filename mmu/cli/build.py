@@ -84,8 +84,8 @@ def estimate_words(cost: run.Estimate, title: str) -> str:
 
     return (
         f"{title}: {cost.objects:,} objects in {cost.units:,} units and {cost.shards:,} shards; "
-        f"fetches about {human_bytes(cost.download_bytes)} in {cost.files:,} files, writes about {human_bytes(cost.output_bytes)} "
-        f"before compression, takes about {human_time(cost.seconds)}."
+        f"fetches about {human_bytes(cost.download_bytes)} in {cost.files:,} files, "
+        f"writes about {human_bytes(cost.output_bytes)} before compression, takes about {human_time(cost.seconds)}."
     )
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import time
 import warnings
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from mmu.build.run import Report
+if TYPE_CHECKING:
+    from mmu.build.run import Report
 
-SURVEYS = ("legacysurvey", "desi", "gaia")
-# A field of 0.09 deg at the corner of four order-4 HEALPix pixels, across a brick edge.
-REGION = "cone:185.625,0,0.09"
+
+# Round the corner of four order-4 HEALPix pixels, across a brick edge; images of its middle, spectra of it all.
+REGIONS = {"legacysurvey": "cone:185.625,0,0.09", "desi": "cone:185.625,0,0.35", "gaia": "cone:185.625,0,0.35"}
 PARTITION_BYTES = 16_000_000
 
 
@@ -45,15 +49,17 @@ def demo(
     started = time.monotonic()
     reports: dict[str, Report] = {}
     problems: list[str] = []
-    for name in SURVEYS:
-        console.print(f"mmu build {name} --source simulated --region {REGION} --partition-bytes 16MB --out {out}")
+    for name, region in REGIONS.items():
+        console.print(f"mmu build {name} --source simulated --region {region} --partition-bytes 16MB --out {out}")
         spec = BuildSpec(
-            name, out, source="simulated", regions=(REGION,), partition_bytes=PARTITION_BYTES, workers=workers
+            name, out, source="simulated", regions=(region,), partition_bytes=PARTITION_BYTES, workers=workers
         )
         reports[name] = build(spec)
         problems += [problem for verdict in verify(out / name) for problem in verdict.problems]
     console.print(_table(reports))
-    console.print(f"mmu verify: {'ok' if not problems else problems}")
+    for line in _reasons(reports):
+        console.print(line, markup=False)
+    console.print(f"mmu verify: {'FAILED' if problems else 'ok'}")
     problems += _load_all(out, reports, console)
     for picture in _draw(out):
         console.print(f"picture: {picture}", markup=False)
@@ -64,6 +70,7 @@ def demo(
 
 
 def _table(reports: dict[str, Report]) -> Table:
+    """One line a survey; the reasons for what was cut or excluded follow in words."""
     from mmu.build.progress import human_bytes
 
     table = Table(box=None, pad_edge=False)
@@ -71,19 +78,20 @@ def _table(reports: dict[str, Report]) -> Table:
         table.add_column(heading, justify="left" if heading == "survey" else "right")
     for name, report in reports.items():
         counts = report.counts
-        sums = [sum(counts[kind].values()) for kind in ("cut", "excluded", "failed")]
+        sums = [f"{sum(counts[kind].values()):,}" for kind in ("cut", "excluded", "failed")]
         rate = counts["written"] / max(report.seconds, 1e-3)
-        table.add_row(
-            name,
-            f"{counts['written']:,}",
-            human_bytes(report.bytes),
-            str(report.shards),
-            *(f"{count:,}" for count in sums),
-            f"{rate:,.0f}",
-        )
-        for reason, count in counts["cut"].items():
-            table.add_row(f"  cut: {reason}", "", "", "", f"{count:,}", "", "", "")
+        size = human_bytes(report.bytes)
+        table.add_row(name, f"{counts['written']:,}", size, str(report.shards), *sums, f"{rate:,.0f}")
     return table
+
+
+def _reasons(reports: dict[str, Report]) -> list[str]:
+    lines = []
+    for name, report in reports.items():
+        for kind in ("cut", "excluded", "failed"):
+            words = ", ".join(f"{count:,} {reason}" for reason, count in report.counts[kind].items())
+            lines += [f"{name} {kind}: {words}"] if words else []
+    return lines
 
 
 def _load_all(out: Path, reports: dict[str, Report], console: Console) -> list[str]:
@@ -112,7 +120,8 @@ def _load(folder: Path, release: str) -> Loaded:
     streamed = sum(
         len(batch["object_id"]) for batch in stream.select_columns(["object_id"]).with_format("arrow").iter(64)
     )
-    with warnings.catch_warnings():
+    os.environ["TQDM_DISABLE"] = "1"
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         import lsdb
 

@@ -25,7 +25,7 @@ def arrow_type(column: Column) -> pa.DataType:
         return pa.struct([arrow_field(member) for member in column.members])
     kind = pa.string() if column.dtype == "string" else pa.from_numpy_dtype(np.dtype(column.dtype))
     for _ in column.shape:
-        kind = pa.list_(pa.field("item", kind, nullable=False))
+        kind = pa.list_(pa.field("element", kind, nullable=False))
     return kind
 
 
@@ -61,7 +61,7 @@ def nested_list(values: np.ndarray[Any, Any]) -> pa.ListArray:
     for axis in range(flat.ndim - 1, 0, -1):
         length, count = flat.shape[axis], int(np.prod(flat.shape[:axis], dtype=np.int64))
         offsets = pa.array(np.arange(count + 1, dtype=np.int32) * length)
-        item = pa.field("item", out.type, nullable=False)
+        item = pa.field("element", out.type, nullable=False)
         out = pa.ListArray.from_arrays(offsets, out, type=pa.list_(item))
     return out
 

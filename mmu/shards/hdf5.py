@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmu.dataset import Dataset
-from mmu.decode import decode
+from mmu.decoding import decode
 from mmu.errors import FormatError
 from mmu.schema.column import HEALPIX, Column
 from mmu.shards.parquet import replacing

@@ -71,7 +71,9 @@ def disc_pixels(order: int, ra: float, dec: float, radius_deg: float) -> NDArray
     """
     start = min(order, 12)
     vector, wider = _healpy().ang2vec(ra, dec, lonlat=True), np.radians(min(radius_deg + 1e-6, 180.0))
-    found = np.asarray(_healpy().query_disc(1 << start, vector, wider, inclusive=True, fact=4, nest=True), dtype=np.int64)
+    found = np.asarray(
+        _healpy().query_disc(1 << start, vector, wider, inclusive=True, fact=4, nest=True), dtype=np.int64
+    )
     for finer in range(start + 1, order + 1):
         found = at_order(found, finer - 1, finer)
         reach = radius_deg + max_radius_deg(finer) + 1e-11

@@ -63,8 +63,9 @@ class Merged:
     @classmethod
     def empty(cls, count: int) -> Merged:
         """Arrays to be filled."""
-        dtypes = (np.float32, np.float32, np.bool_, np.int32, np.float32)
-        return cls(*(np.empty((count, PIXELS), dtype=dtype) for dtype in dtypes))
+        flux, ivar, sigma = (np.empty((count, PIXELS), dtype=np.float32) for _ in range(3))
+        mask, bits = np.empty((count, PIXELS), dtype=np.bool_), np.empty((count, PIXELS), dtype=np.int32)
+        return cls(flux, ivar, mask, bits, sigma)
 
 
 def lsf_variance(resolution: Floats) -> Floats:

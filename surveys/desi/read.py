@@ -77,9 +77,10 @@ def merged_spectra(coadd: FitsFile, target: Ids) -> Merged:
     if not present:
         raise coadd.error(f"no HDU B_FLUX, R_FLUX or Z_FLUX; it has {', '.join(coadd.names)}")
     planes = {arm: _planes(coadd, arm) for arm in present}
+    flips = {arm: coadd.flips_sign(f"{arm}_MASK") for arm in present}
     out = Merged.empty(len(target))
     for here, there in _runs(rows):  # a few rows at a time stay in the processor's cache
-        arms = {arm: _arm(planes[arm], there, coadd.flips_sign(f"{arm}_MASK")) for arm in present}
+        arms = {arm: _arm(planes[arm], there, flips[arm]) for arm in present}
         part = merge(arms, here.stop - here.start)
         for name, values in vars(out).items():
             values[here] = getattr(part, name)

@@ -25,9 +25,7 @@ from surveys.desi.simulate_targets import (
 )
 
 
-def exposure_table(
-    observed: Observed, spec: Release, sky: Sky, program: str, pixel: int
-) -> npt.NDArray[np.void]:
+def exposure_table(observed: Observed, spec: Release, sky: Sky, program: str, pixel: int) -> npt.NDArray[np.void]:
     """EXP_FIBERMAP: one row for each exposure of each target."""
     rng = generator(sky.seed, "exposures", spec.root, program, pixel)
     row = np.repeat(np.arange(len(observed.objects)), observed.fibermap["COADD_NUMEXP"])
@@ -68,11 +66,7 @@ def tilepix(spec: Release, sky: Sky) -> npt.NDArray[np.void]:
     absent = absent_pair(spec, sky)
     found += [(spec.survey, *absent)] if absent else []
     found += [("sv1", "other", pixel) for pixel in pixels_seen(spec, sky)[:2]]
-    rows = [
-        (_tile(p, pixel), survey, p, petal, pixel)
-        for survey, p, pixel in found
-        for petal in (pixel % 7, 8, 9)
-    ]
+    rows = [(_tile(p, pixel), survey, p, petal, pixel) for survey, p, pixel in found for petal in (pixel % 7, 8, 9)]
     dtype = [("TILEID", "i4"), ("SURVEY", "S7"), ("PROGRAM", "S6"), ("PETAL_LOC", "i2"), ("HEALPIX", "i4")]
     return np.array(rows, dtype=dtype)
 
@@ -105,9 +99,7 @@ def zcatalog(spec: Release, sky: Sky) -> npt.NDArray[np.void]:
     return table
 
 
-def _zcatalog_rows(
-    spec: Release, sky: Sky, dtype: list[Any], program: str, pixel: int
-) -> npt.NDArray[np.void]:
+def _zcatalog_rows(spec: Release, sky: Sky, dtype: list[Any], program: str, pixel: int) -> npt.NDArray[np.void]:
     """The catalogue's rows of one coadd file."""
     observed = observe(spec, sky, program, pixel)
     names = {name[0] for name in dtype}

@@ -86,9 +86,7 @@ def chosen(spec: Release, sky: Sky, program: str, pixel: int) -> Objects:
     ids, r = objects["true_id"], objects["mag_r"]
     star = objects["kind"] == "star"
     lot = uniform(ids, sky.seed, "desi", spec.survey)
-    keep = np.where(
-        star, (lot < 0.15) & (r > 15.5) & (r < 19.5), (lot < spec.share) & (objects["mag_z"] < 20.5)
-    )
+    keep = np.where(star, (lot < 0.15) & (r > 15.5) & (r < 19.5), (lot < spec.share) & (objects["mag_z"] < 20.5))
     split = np.where(star, 17.5, 19.4)
     both = (np.abs(r - split) < 0.5) & (uniform(ids, sky.seed, "twice", spec.survey) < 0.6)
     here = (r < split) if program == "bright" else (r >= split)

@@ -25,8 +25,9 @@ class FitsFile:
     """An open FITS file: HDUs by name, tables as the records on disk, planes as arrays mapped from disk."""
 
     def __init__(self, path: Path, hdus: Any) -> None:
-        self.path, self._hdus = path, hdus
-        self.names = [hdu.name for hdu in hdus[1:]]
+        self.path = path
+        self._hdus = {hdu.name: hdu for hdu in hdus[1:]}
+        self.names = list(self._hdus)
         self._tables: dict[str, NDArray[Any]] = {}
 
     def error(self, what: str) -> FormatError:
@@ -39,7 +40,7 @@ class FitsFile:
         Raises:
             FormatError: there is none; the message names those there are.
         """
-        if name not in self.names:
+        if name not in self._hdus:
             raise self.error(f"no HDU {name}; it has {', '.join(self.names)}")
         return self._hdus[name]
 

@@ -189,9 +189,7 @@ def _has_xp(sky: Sky, stars: Objects) -> npt.NDArray[np.bool_]:
 def _text(values: npt.ArrayLike, code: str) -> list[str]:
     """A column as CSV text: NaN and masked values become `null`."""
     kinds: dict[str, Any] = {"f4": np.float32, "i2": np.int64, "i8": np.int64}
-    array: Any = (
-        np.ma.masked_invalid(values) if np.asarray(values).dtype.kind == "f" else np.ma.asarray(values)
-    )
+    array: Any = np.ma.masked_invalid(values) if np.asarray(values).dtype.kind == "f" else np.ma.asarray(values)
     array = array.astype(kinds.get(code, array.dtype))
     text = [str(value) for value in array.data]
     if code == "s":
@@ -219,9 +217,7 @@ def _sources(sky: Sky, stars: Objects) -> dict[str, list[str]]:
         "classprob_dsc_combmod_star": np.full(n, 0.9998), "classprob_dsc_combmod_quasar": np.full(n, 1e-5),
         "classprob_dsc_combmod_galaxy": np.full(n, 1e-5),
     }  # fmt: skip
-    values |= (
-        _astrometry(rng, stars) | _photometry(rng, stars) | _velocity(rng, stars) | _gspphot(rng, stars, xp)
-    )
+    values |= _astrometry(rng, stars) | _photometry(rng, stars) | _velocity(rng, stars) | _gspphot(rng, stars, xp)
     return {name: _text(values[name], code) for name, code in COLUMNS}
 
 
@@ -363,9 +359,7 @@ def _spectra(sky: Sky, stars: Objects) -> dict[str, list[str]]:
         error = 0.12 * np.sqrt(total)[:, None] * np.exp(-np.arange(BASES) / 45.0) + 0.05
         error *= rng.uniform(0.7, 1.3, (n, BASES))
         strength = rng.uniform(-0.5, 0.5, n)  # correlation of neighbouring coefficients
-        correlation = (
-            np.sign(strength)[:, None, None] ** distance * np.abs(strength)[:, None, None] ** distance
-        )
+        correlation = np.sign(strength)[:, None, None] ** distance * np.abs(strength)[:, None, None] ** distance
         noise = np.einsum("nij,nj->ni", np.linalg.cholesky(correlation), rng.normal(0, 1, (n, BASES)))
         measured = rng.integers(300, 1200, n)
         relevant = np.minimum((np.abs(truth) > 2 * error).sum(axis=1) + 5, BASES)

@@ -114,15 +114,21 @@ def schema(bands: str, maskbits: str) -> Schema:
         "object_mask": "type code (1 PSF to 6 DUP) of the brightest source over each pixel, 0 for none",
     }
     pictures = [picture(name, (SIZE, SIZE, 3), meanings[name]) for name in ("rgb", "blobmodel")]
-    return Schema((
-        *IDENTITY,
-        image,
-        Column("image_maskbits", "int32", meaning="the archive's mask bits", shape=(SIZE, SIZE), polarity="0 = good"),
-        *(replace(column, nullable=True) for column in pictures),
-        picture("object_mask", (SIZE, SIZE), meanings["object_mask"]),
-        list_of("catalog", _neighbour_columns(bands), f"the {LISTED} brightest sources in the stamp, brightest first"),
-        *catalogue_columns(bands, maskbits),
-    ))
+    return Schema(
+        (
+            *IDENTITY,
+            image,
+            Column(
+                "image_maskbits", "int32", meaning="the archive's mask bits", shape=(SIZE, SIZE), polarity="0 = good"
+            ),
+            *(replace(column, nullable=True) for column in pictures),
+            picture("object_mask", (SIZE, SIZE), meanings["object_mask"]),
+            list_of(
+                "catalog", _neighbour_columns(bands), f"the {LISTED} brightest sources in the stamp, brightest first"
+            ),
+            *catalogue_columns(bands, maskbits),
+        )
+    )
 
 
 _TEXT = {"BRICKNAME": "S8", "TYPE": "S3", "WISE_COADD_ID": "S8", "REF_CAT": "S2"}

@@ -176,4 +176,3 @@ def source_values(images: Images, table: Table, index: Index, bands: str, refere
     stamps.cut(plane, images.starts, codes)
     catalog = neighbours.neighbour_list(sources, images.starts, targets, fluxes)
     return {"object_mask": pictures.png_column(codes), "catalog": catalog}
-

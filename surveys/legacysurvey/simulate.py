@@ -113,14 +113,10 @@ def _write_brick(spec: Release, sky: Sky, brick: Brick, kind: str, rest: str, de
 
 def _write_picture(planes: list[Plane], destination: Path) -> None:
     """A colour JPEG of three planes (red first), asinh stretch, first row in the north."""
-    red, green, blue = (
-        plane * np.float32(gain) for plane, gain in zip(planes, (0.45, 0.95, 1.6), strict=True)
-    )
+    red, green, blue = (plane * np.float32(gain) for plane, gain in zip(planes, (0.45, 0.95, 1.6), strict=True))
     mean = np.maximum((red + green + blue) / 3, 1e-6)
     stretch = np.arcsinh(mean * 40.0) / mean * np.float32(80.0)
-    rgb = np.stack(
-        [np.clip(channel * stretch + 8.0, 0, 255).astype(np.uint8) for channel in (red, green, blue)], 2
-    )
+    rgb = np.stack([np.clip(channel * stretch + 8.0, 0, 255).astype(np.uint8) for channel in (red, green, blue)], 2)
     buffer = io.BytesIO()
     Image.fromarray(rgb[::-1]).save(buffer, "JPEG", quality=90)
     destination.write_bytes(buffer.getvalue())
@@ -154,15 +150,8 @@ def _write_sweep(spec: Release, sky: Sky, edges: re.Match[str], destination: Pat
         if not any(name in edges.string for name in _sweep_names(brick)):
             continue
         table = tractor_table(spec, sky, brick)
-        inside = (
-            (table["RA"] >= ra1)
-            & (table["RA"] < ra1 + 10)
-            & (table["DEC"] >= dec1)
-            & (table["DEC"] < dec1 + 5)
-        )
-        parts.append(
-            table[inside & table["BRICK_PRIMARY"]][list(parts[0].dtype.names or ())].astype(parts[0].dtype)
-        )
+        inside = (table["RA"] >= ra1) & (table["RA"] < ra1 + 10) & (table["DEC"] >= dec1) & (table["DEC"] < dec1 + 5)
+        parts.append(table[inside & table["BRICK_PRIMARY"]][list(parts[0].dtype.names or ())].astype(parts[0].dtype))
     cards = {"RAMIN": ra1, "RAMAX": ra1 + 10, "DECMIN": dec1, "DECMAX": dec1 + 5}
     write_fits(destination, [table_hdu(np.concatenate(parts), cards=cards)])
 

@@ -174,9 +174,7 @@ def _infrared(rng: np.random.Generator, objects: Objects) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     colour = np.clip(objects["mag_r"] - objects["mag_z"], 0, 3)
     for band, slope, offset in zip(WISE, (1.1, 0.8, 0.3, 0.1), (0.5, 0.2, 0.0, 0.0), strict=True):
-        truth = nanomaggies(
-            objects["mag_z"] - np.where(objects["kind"] == "star", -0.8, slope * colour - 0.5 + offset)
-        )
+        truth = nanomaggies(objects["mag_z"] - np.where(objects["kind"] == "star", -0.8, slope * colour - 0.5 + offset))
         noise = rng.normal(0, WISE_IVAR[band] ** -0.5, len(objects))
         columns |= {
             f"FLUX_{band}": truth + noise, f"FLUX_IVAR_{band}": WISE_IVAR[band], f"NOBS_{band}": 120,

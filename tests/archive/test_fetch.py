@@ -174,6 +174,20 @@ class TestConnection:
         archive.fail(PATH, faults.cut(70_000), answer(faults))
         assert fetcher.get(FILE).local.read_bytes() == image
         assert archive.asked[1].range == "bytes=70000-"
+        assert archive.count(PATH) <= 3, "the wrong bytes were taken in and found out only later"
+
+    def test_an_answer_shorter_than_the_range_asked_for_is_gone_on_from(
+        self, archive: Any, fetcher: Fetcher, faults: Any
+    ) -> None:
+        data = archive.add("a.dat", bytes(range(256)) * 1000)
+
+        def less(handler: Any, data: bytes) -> None:
+            about = {"Content-Range": f"bytes 70000-79999/{len(data)}"}
+            handler.reply(206, data[70_000:80_000], about, tag=data)
+
+        archive.fail("a.dat", faults.cut(70_000), less)
+        assert fetcher.get(File("a.dat", 256_000)).local.read_bytes() == data
+        assert archive.asked[2].range == "bytes=80000-"
 
     def test_a_file_replaced_in_the_middle_is_the_new_one_only(
         self, archive: Any, fetcher: Fetcher, image: bytes, faults: Any
@@ -355,6 +369,13 @@ class TestContent:
         )
         assert fetcher.get(FILE).local.read_bytes() == image
         assert sibling(fetcher.cache / PATH, ".bad").read_bytes() == page
+
+    def test_what_calls_itself_a_web_page_is_none_of_our_files(
+        self, archive: Any, fetcher: Fetcher, faults: Any
+    ) -> None:
+        archive.add("a.txt", b"words")
+        archive.fail("a.txt", faults.body(lambda data: b"Please log in", Content_Type="text/html"))
+        assert fetcher.get(File("a.txt", 5)).local.read_bytes() == b"words"
 
     def test_a_web_page_every_time_is_said_so(self, archive: Any, fetcher: Fetcher, faults: Any) -> None:
         archive.fail(PATH, faults.body(lambda data: b"<html>blocked</html>"), lasting=True)
@@ -581,6 +602,14 @@ class TestPolicy:
             pass
         with other.slot():
             pass
+
+    def test_a_backoff_ends_when_the_host_is_stopped(self, tmp_path: Path) -> None:
+        gate = host.HostGate("h", Policy(), tmp_path)
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(gate.sleep, 30)
+            gate.stop("closed")
+            with pytest.raises(DownloadError, match="closed"):
+                waiting.result(timeout=10)
 
     def test_hosts_do_not_hold_each_other_up(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         one, other = (host.HostGate(name, Policy(1, 1e3), tmp_path) for name in ("a", "b"))

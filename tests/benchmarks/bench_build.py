@@ -1,4 +1,4 @@
-"""Cost per object as a build grows: DESI coadds of 1 000 and 5 000 objects through the whole engine, from local raw files.
+"""Cost per object as a build grows: 1 000 and 5 000 DESI objects through the whole engine, from local raw files.
 
 Run as `python tests/benchmarks/bench_build.py`. The raw files are one simulated coadd copied under other pixels'
 names with other ids and positions, so the reader, the spool, the shards and the ledger do real work.

@@ -111,9 +111,9 @@ def floor(destination: Path, options: dict[str, Any]) -> int:
         for index, (a, b) in enumerate(starts):
             out[index] = plane[b : b + SIZE, a : a + SIZE]
     good = (ivar > 0) & ((bits & 0xC8FE) == 0)[:, None]
-    table = pa.table({
-        "flux": nested_list(flux), "ivar": nested_list(ivar), "mask": nested_list(good), "maskbits": nested_list(bits)
-    })
+    table = pa.table(
+        {"flux": nested_list(flux), "ivar": nested_list(ivar), "mask": nested_list(good), "maskbits": nested_list(bits)}
+    )
     pq.write_table(table, destination, row_group_size=RELEASE.row_group_rows, **options)
     return count
 
@@ -174,14 +174,16 @@ def main() -> None:
         out = Path(folder) / "shard.parquet"
         ours(out)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        found = _rounds({
-            "decompress the planes": decompress,
-            "floor, written plain": lambda: floor(out, {"compression": None, "use_dictionary": False}),
-            FLOOR: lambda: floor(out, zstd_options()),
-            "ours: read, no pictures": ours_reading,
-            OURS: lambda: ours(out, pictures=False),
-            "ours: read + write, with pictures": lambda: ours(out),
-        })
+        found = _rounds(
+            {
+                "decompress the planes": decompress,
+                "floor, written plain": lambda: floor(out, {"compression": None, "use_dictionary": False}),
+                FLOOR: lambda: floor(out, zstd_options()),
+                "ours: read, no pictures": ours_reading,
+                OURS: lambda: ours(out, pictures=False),
+                "ours: read + write, with pictures": lambda: ours(out),
+            }
+        )
     (slow,) = _rounds({"": obvious}, 1).values()
     unpack = found["decompress the planes"]
     wall, cpu = ((slow[i] - unpack[i]) * objects / FEW + unpack[i] for i in (0, 1))

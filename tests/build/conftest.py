@@ -1,7 +1,7 @@
 """A toy survey, installed as a plug-in: small enough to build in milliseconds, and it misbehaves on demand.
 
-Its archive is a folder: `catalogue.csv` lists objects, `data/<unit>.csv` holds a number per object. What stands in a data
-file decides what the reader does: "CRASH" kills the worker, "WRONG" is not the data model, "LOSE" loses a row.
+Its archive is a folder: `catalogue.csv` lists objects, `data/<unit>.csv` holds a number per object. What stands in a
+data file decides what the reader does: "CRASH" kills the worker, "WRONG" is not the data model, "LOSE" loses a row.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from mmu.build.spec import BuildSpec
 DECLARATION = """
 from mmu.schema import IDENTITY, MODALITIES, Column, Schema
 from mmu.survey import Release, Survey
-schema = Schema((*IDENTITY, MODALITIES["spectrum"].column(axes={"wavelength": 500}, flux="1"), Column("value", "float64")))
-SURVEY = Survey("toy", "A toy survey", "toysurvey", "https://example.org", "https://example.org/toy/", "none", "mit",
-    (Release("v1", "Toy release", schema, {}, ("value > 0",), 2000.0, 100, 1000, "a patch", row_group_rows=3),))
+spectrum = MODALITIES["spectrum"].column(axes={"wavelength": 500}, flux="1")
+schema = Schema((*IDENTITY, spectrum, Column("value", "float64")))
+release = Release("v1", "Toy release", schema, {}, ("value > 0",), 2000.0, 100, 1000, "a patch", row_group_rows=3)
+root = "https://example.org/toy/"
+SURVEY = Survey("toy", "A toy survey", "toysurvey", "https://example.org", root, "none", "mit", (release,))
 """
 ARCHIVE = """
 import csv
@@ -33,7 +35,8 @@ def select(release, group, paths):
     rows = list(csv.DictReader(paths["catalogue.csv"].read_text().splitlines()))
     at = {k: np.array([r[k] for r in rows]) for k in ("object_id", "ra", "dec", "unit", "value")}
     value = at["value"].astype(float)
-    return Candidates(at["object_id"], at["ra"].astype(float), at["dec"].astype(float), at["unit"], {"not positive": ~(value > 0)})
+    ra, dec = at["ra"].astype(float), at["dec"].astype(float)
+    return Candidates(at["object_id"], ra, dec, at["unit"], {"not positive": ~(value > 0)})
 def files(release, unit): return (File(f"data/{unit}.csv", 100), File(f"data/{unit}.extra", 10, required=False))
 """
 READ = """

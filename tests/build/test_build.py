@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from mmu.build import work as work_module
+from mmu.build.journal import Journal
 from mmu.build.run import build, dry_run
 from mmu.build.verify import verify
 from mmu.errors import MmuError, UsageError
@@ -62,7 +62,7 @@ def test_stopped_anywhere_and_run_again_gives_the_same_bytes(
 ) -> None:
     toy.build(tmp_path / "whole")
     settled = {"count": 0}
-    add = work_module.Journal.add
+    add = Journal.add
 
     def die_later(self: Any, **entry: Any) -> None:
         settled["count"] += 1
@@ -71,7 +71,7 @@ def test_stopped_anywhere_and_run_again_gives_the_same_bytes(
         add(self, **entry)
 
     with monkeypatch.context() as patch:
-        patch.setattr(work_module.Journal, "add", die_later)
+        patch.setattr(Journal, "add", die_later)
         with pytest.raises(KeyboardInterrupt):
             toy.build(tmp_path / "out")
     assert any("unfinished" in problem for problem in _problems(tmp_path / "out/toy"))

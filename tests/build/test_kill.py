@@ -1,4 +1,4 @@
-"""Killed with SIGKILL in the middle and run again: nothing that was fetched is fetched again, and the bytes are the same."""
+"""Killed with SIGKILL and run again: nothing that was fetched is fetched again, and the bytes are the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -21,7 +21,7 @@ from mmu.survey import get_survey
 
 
 class Counting(SimpleHTTPRequestHandler):
-    asked: Counter[str] = Counter()
+    asked: ClassVar[Counter[str]] = Counter()
 
     def do_GET(self) -> None:
         self.asked[self.path] += 1
@@ -52,6 +52,11 @@ def command(archive: str, out: Path, workers: int) -> list[str]:
     return [sys.executable, "-m", "mmu", "build", "gaia", *options]
 
 
+def run(words: list[str]) -> None:
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def tree(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
@@ -64,7 +69,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 def whole(archive: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The uninterrupted build, by one process."""
     out = tmp_path_factory.mktemp("whole")
-    subprocess.run(command(archive, out, 0), check=True, capture_output=True)
+    run(command(archive, out, 0))
     return tree(out / "gaia")
 
 
@@ -91,7 +96,7 @@ def test_killed_after_some_journal_lines(archive: str, whole: dict[str, bytes], 
     assert work.exists() or lines == 0, "it was over before it was killed"
     had = {p.relative_to(tmp_path / ".cache/gaia") for p in (tmp_path / ".cache").rglob("*.csv.gz")}
     Counting.asked.clear()
-    subprocess.run(command(archive, tmp_path, 0), check=True, capture_output=True)
+    run(command(archive, tmp_path, 0))
     again = {path for path in had if Counting.asked[f"/{path}"]}
     assert again == set()
     assert tree(tmp_path / "gaia") == whole
@@ -99,5 +104,5 @@ def test_killed_after_some_journal_lines(archive: str, whole: dict[str, bytes], 
 
 @pytest.mark.slow
 def test_four_workers_give_the_same_bytes(archive: str, whole: dict[str, bytes], tmp_path: Path) -> None:
-    subprocess.run(command(archive, tmp_path, 4), check=True, capture_output=True)
+    run(command(archive, tmp_path, 4))
     assert tree(tmp_path / "gaia") == whole

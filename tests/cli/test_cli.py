@@ -14,7 +14,9 @@ from mmu.errors import UsageError
 
 
 def mmu(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "mmu", *map(str, words)], capture_output=True, text=True, cwd=cwd, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "mmu", *map(str, words)], capture_output=True, text=True, cwd=cwd, check=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,9 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_code_2(words: tuple[str, .
 
 
 def test_no_network_is_one_sentence(tmp_path: Path) -> None:
-    done = mmu("build", "desi", "--source", "http://127.0.0.1:9/", "--region", "cone:10,10,0.1", "--out", tmp_path, "-j", 0)
+    done = mmu(
+        "build", "desi", "--source", "http://127.0.0.1:9/", "--region", "cone:10,10,0.1", "--out", tmp_path, "-j", 0
+    )
     assert done.returncode == 1
     assert "--source" in done.stderr
     assert "Traceback" not in done.stderr
@@ -76,21 +80,25 @@ def test_fetch_then_build_needs_nothing_more(tmp_path: Path) -> None:
     options = ("--source", "simulated", "--max-objects", 20, "--out", tmp_path, "--cache", tmp_path / "raw", "-j", 0)
     fetched = mmu("fetch", "gaia", *options)
     assert fetched.returncode == 0, fetched.stderr
-    files = {path.relative_to(tmp_path / "raw"): path.stat().st_mtime_ns for path in (tmp_path / "raw").rglob("*.csv.gz")}
+    files = {
+        path.relative_to(tmp_path / "raw"): path.stat().st_mtime_ns for path in (tmp_path / "raw").rglob("*.csv.gz")
+    }
     assert files
     assert mmu("build", "gaia", *options, "--keep-raw").returncode == 0
     now = {path.relative_to(tmp_path / "raw"): path.stat().st_mtime_ns for path in (tmp_path / "raw").rglob("*.csv.gz")}
     assert now == files
 
 
-@pytest.mark.parametrize(("text", "count"), [("16MB", 16_000_000), ("1GiB", 1 << 30), ("70000", 70_000), ("1.5 kB", 1500)])
+@pytest.mark.parametrize(
+    ("text", "count"), [("16MB", 16_000_000), ("1GiB", 1 << 30), ("70000", 70_000), ("1.5 kB", 1500)]
+)
 def test_sizes_as_people_write_them(text: str, count: int) -> None:
     assert parse_bytes(text) == count
 
 
 def test_ids_file(tmp_path: Path) -> None:
     (tmp_path / "ids").write_text("a\n\n b \n")
-    assert read_ids(tmp_path / "ids") == {"a", "b"}
+    assert read_ids(tmp_path / "ids") == frozenset({"a", "b"})
     (tmp_path / "none").write_text("\n")
     with pytest.raises(UsageError):
         read_ids(tmp_path / "none")

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import mmu.dataset
-from mmu.decode import decode
+from mmu.decoding import decode
 from mmu.shards.catalogue import write_catalogue
 from mmu.shards.margin import RING_ORDER, ring
 from mmu.sky.healpix import pixel, separation_deg

@@ -74,9 +74,7 @@ def test_gaia_stars_are_the_imaging_s_stars(imaging: dict[tuple[str, int], Any],
 
 def test_spectra_carry_the_imaging_s_flux(imaging: dict[tuple[str, int], Any], coadd: Path) -> None:
     with fits.open(coadd) as hdus:
-        table, wave, flux, ivar = (
-            hdus[name].data for name in ("FIBERMAP", "Z_WAVELENGTH", "Z_FLUX", "Z_IVAR")
-        )
+        table, wave, flux, ivar = (hdus[name].data for name in ("FIBERMAP", "Z_WAVELENGTH", "Z_FLUX", "Z_IVAR"))
         covered = (transmission("z", wave) * wave).sum() / _whole("z")
         ratios = []
         for row, spectrum, weight in zip(table, flux, ivar, strict=True):

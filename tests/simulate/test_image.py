@@ -46,7 +46,7 @@ def _moments(plane: npt.NDArray[np.float32]) -> tuple[float, float, float, float
     return cx, cy, xx, yy, ((x - cx) * (y - cy) * plane).sum() / total
 
 
-@pytest.mark.parametrize("x, y", [(200.0, 200.0), (200.37, 199.81), (150.5, 240.25)])
+@pytest.mark.parametrize(("x", "y"), [(200.0, 200.0), (200.37, 199.81), (150.5, 240.25)])
 def test_a_star_is_centred_to_a_fiftieth_of_a_pixel_and_keeps_its_flux(x: float, y: float) -> None:
     plane = _one(STAR, x, y)
     cx, cy, *_ = _moments(plane)

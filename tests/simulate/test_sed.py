@@ -17,9 +17,7 @@ WAVE = np.arange(3600.0, 9824.0, 0.8)
 
 @pytest.mark.parametrize("rest", [3729.0, 4862.7, 5008.2, 6564.6])
 def test_emission_lines_stand_at_the_redshift(rest: float) -> None:
-    forming = GALAXIES[(GALAXIES["log_sfr"] - GALAXIES["log_stellar_mass"] > -10) & (GALAXIES["z"] < 0.45)][
-        :40
-    ]
+    forming = GALAXIES[(GALAXIES["log_sfr"] - GALAXIES["log_stellar_mass"] > -10) & (GALAXIES["z"] < 0.45)][:40]
     flux = galaxy_spectrum(forming, WAVE)
     for row, z in zip(flux, forming["z"], strict=True):
         near = np.abs(WAVE - rest * (1 + z)) < 12
@@ -44,9 +42,7 @@ def test_old_galaxies_have_a_break_and_young_ones_do_not() -> None:
 
 
 def test_lines_widen_with_the_instrument_and_keep_their_flux() -> None:
-    galaxy = GALAXIES[
-        np.argmax(GALAXIES["log_sfr"] - GALAXIES["log_stellar_mass"] - 9 * (GALAXIES["z"] > 0.4))
-    ][None]
+    galaxy = GALAXIES[np.argmax(GALAXIES["log_sfr"] - GALAXIES["log_stellar_mass"] - 9 * (GALAXIES["z"] > 0.4))][None]
     sharp, blurred = galaxy_spectrum(galaxy, WAVE, 0.6)[0], galaxy_spectrum(galaxy, WAVE, 3.0)[0]
     assert sharp.max() > 1.2 * blurred.max()
     assert sharp.sum() == pytest.approx(blurred.sum(), rel=2e-3)

@@ -45,9 +45,7 @@ def test_queries_hold_what_they_should_and_nothing_else() -> None:
 
 def test_nothing_lies_outside_the_fields() -> None:
     every = SKY.objects()
-    assert np.all(
-        DEFAULT[0].contains(every["ra"], every["dec"]) | DEFAULT[1].contains(every["ra"], every["dec"])
-    )
+    assert np.all(DEFAULT[0].contains(every["ra"], every["dec"]) | DEFAULT[1].contains(every["ra"], every["dec"]))
 
 
 @pytest.mark.parametrize("field", DEFAULT)
@@ -83,9 +81,7 @@ def test_scaling_relations() -> None:
     assert np.median(galaxies["sersic_n"][quiescent]) > 3 > 2 > np.median(galaxies["sersic_n"][~quiescent])
     stars = objects[objects["kind"] == "star"]
     hot, cool = stars["teff"] > 6000, stars["teff"] < 3500
-    assert np.median((stars["mag_BP"] - stars["mag_RP"])[cool]) > np.median(
-        (stars["mag_BP"] - stars["mag_RP"])[hot]
-    )
+    assert np.median((stars["mag_BP"] - stars["mag_RP"])[cool]) > np.median((stars["mag_BP"] - stars["mag_RP"])[hot])
 
 
 def test_truth_table_has_units_and_every_object() -> None:

@@ -24,9 +24,7 @@ OBJECTS = 12
 
 
 @pytest.fixture(scope="module", params=EVERY, ids=["/".join(pair) for pair in EVERY])
-def built(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Survey, Release, Path]]:
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Survey, Release, Path]:
     """A dozen objects of each release, from the simulated sky."""
     name, release = request.param
     out = tmp_path_factory.mktemp(f"{name}-{release}")
@@ -42,7 +40,7 @@ def built(
     )
     report = build(spec)
     assert report.counts["written"] + sum(report.counts["excluded"].values()) == OBJECTS, report.counts
-    yield spec.survey, spec.release, out
+    return spec.survey, spec.release, out
 
 
 def _leaves(column: Column, prefix: str = "") -> Iterator[tuple[str, Column]]:

@@ -45,9 +45,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def _coadd(release: str, program: str) -> str:
     """The smallest coadd of a release and program."""
-    sizes = {
-        path: size for path, size in files(release, SKY).items() if f"/{program}/" in path and "coadd" in path
-    }
+    sizes = {path: size for path, size in files(release, SKY).items() if f"/{program}/" in path and "coadd" in path}
     return min(sizes, key=lambda path: sizes[path])
 
 
@@ -84,7 +82,7 @@ def test_the_same_file_is_the_same_bytes(archive: Any, tmp_path: Path) -> None:
         assert (tmp_path / "again").read_bytes() == archive(path).read_bytes()
 
 
-@pytest.mark.parametrize("release, real", [(MAIN, "coadd-4-80613-thru20210324.fits"),
+@pytest.mark.parametrize(("release", "real"), [(MAIN, "coadd-4-80613-thru20210324.fits"),
                                            (SV3, "coadd-1-80693-thru20210204.fits")])  # fmt: skip
 def test_coadds_have_the_hdus_and_types_of_real_ones(archive: Any, release: str, real: str) -> None:
     with fits.open(_real(real)) as theirs, fits.open(archive(_coadd(release, "bright"))) as ours:

@@ -137,9 +137,7 @@ def test_stars_are_those_of_the_sky(sources: dict[str, Table]) -> None:
     for name in ("ra", "dec"):
         assert np.abs(np.asarray(table[name]) - truth[name]).max() * 3.6e6 < 20
     bright = truth["mag_G"] < 18
-    np.testing.assert_allclose(
-        np.asarray(table["phot_g_mean_mag"])[bright], truth["mag_G"][bright], atol=0.02
-    )
+    np.testing.assert_allclose(np.asarray(table["phot_g_mean_mag"])[bright], truth["mag_G"][bright], atol=0.02)
     pull = (table["parallax"] - truth["parallax_mas"]) / table["parallax_error"]
     assert np.ma.std(pull) == pytest.approx(1.0, abs=0.08)
     assert 0 < np.ma.getmaskarray(table["parallax"]).sum() < 0.1 * len(table)
@@ -188,9 +186,7 @@ def test_what_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 def test_a_field_without_stars_still_has_files(tmp_path: Path) -> None:
     sky = Sky(fields=(Field("dot", 10.0, -60.0, 0.001),))
-    path = next(
-        path for path in files("gaia_dr3", sky) if path.startswith("Spectroscopy") and path.endswith(".gz")
-    )
+    path = next(path for path in files("gaia_dr3", sky) if path.startswith("Spectroscopy") and path.endswith(".gz"))
     write(path, sky, tmp_path / "xp.csv.gz")
     text = io.BytesIO(gzip.decompress((tmp_path / "xp.csv.gz").read_bytes())).read().decode()
     assert text.rstrip().splitlines()[-1].startswith("source_id,solution_id,bp_basis_function_id")

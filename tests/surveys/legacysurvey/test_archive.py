@@ -87,9 +87,7 @@ def test_the_planner_reads_whichever_catalogue_is_smaller(tmp_path: Path) -> Non
     assert groups(RELEASES[0], paths, "cone:10,40,1") == []
 
 
-def test_a_brick_without_exposures_in_a_band_is_left_out_by_both_routes(
-    paths: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_brick_without_exposures_in_a_band_is_left_out_by_both_routes(paths: dict[str, Path], tmp_path: Path) -> None:
     release, name = RELEASES[0], "dr10/south/survey-bricks-dr10-south.fits.gz"
     with fits.open(paths[name]) as hdus:
         table = hdus[1].data.copy()

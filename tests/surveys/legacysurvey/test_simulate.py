@@ -153,9 +153,7 @@ def test_a_star_stands_on_its_wcs_position(archive: Any) -> None:
     alone = [
         index
         for index in np.flatnonzero((objects["kind"] == "star") & (objects["mag_r"] < 18))
-        if np.sum(np.hypot(x - x[index], y - y[index]) < 45) == 1
-        and 30 < x[index] < 3570
-        and 30 < y[index] < 3570
+        if np.sum(np.hypot(x - x[index], y - y[index]) < 45) == 1 and 30 < x[index] < 3570 and 30 < y[index] < 3570
     ]
     model = model_plane(RELEASES[SOUTH], SKY, BRICK, "r")
     assert len(alone) > 2
@@ -171,9 +169,7 @@ def test_catalogue_fluxes_scatter_as_flux_ivar_says(tractor: Any) -> None:
     objects, _, _ = members(SKY, BRICK)
     for band in "griz":
         seen = tractor[f"nobs_{band}"] > 0
-        pull = (tractor[f"flux_{band}"] - nanomaggies(objects[f"mag_{band}"])) * np.sqrt(
-            tractor[f"flux_ivar_{band}"]
-        )
+        pull = (tractor[f"flux_{band}"] - nanomaggies(objects[f"mag_{band}"])) * np.sqrt(tractor[f"flux_ivar_{band}"])
         assert pull[seen].std() == pytest.approx(1.0, abs=0.08)
         assert np.all(tractor[f"flux_{band}"][~seen] == 0)
         dust = -2.5 * np.log10(tractor[f"mw_transmission_{band}"]) / tractor["ebv"]
@@ -223,9 +219,7 @@ def test_sweeps_hold_every_primary_source_once(archive: Any, release: str) -> No
     assert set(keys) == expected
     for sweep, path in zip(sweeps, (path for path in paths if "/sweep/" in path), strict=True):
         ra, dec = float(path[-20:-17]), float(path[-16:-13]) * (-1 if path[-17] == "m" else 1)
-        assert np.all(
-            (sweep["RA"] >= ra) & (sweep["RA"] < ra + 10) & (sweep["DEC"] >= dec) & (sweep["DEC"] < dec + 5)
-        )
+        assert np.all((sweep["RA"] >= ra) & (sweep["RA"] < ra + 10) & (sweep["DEC"] >= dec) & (sweep["DEC"] < dec + 5))
 
 
 def test_dr9_north_has_three_bands_and_upper_case_tractor_columns(archive: Any) -> None:

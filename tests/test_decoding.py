@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmu.decode import decode, decode_column
+from mmu.decoding import decode, decode_column
 from mmu.schema import nested_list
 from tests.shards.sample import SIDE, png, records
 
