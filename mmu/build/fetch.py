@@ -12,7 +12,7 @@ from mmu.build.executor import open_executor
 from mmu.build.files import writable
 from mmu.build.plan import make_plan, unit_files
 from mmu.build.progress import Progress
-from mmu.build.run import Confirm, ask, estimate
+from mmu.build.run import Confirm, ask, estimate, refuse_without_space
 from mmu.build.spec import BuildSpec
 from mmu.errors import AbsentUpstreamError
 from mmu.survey import File
@@ -44,7 +44,9 @@ def fetch_raw(spec: BuildSpec, progress: Progress, confirm: Confirm | None = Non
             plan = make_plan(spec, fetcher, executor, progress)
         finally:
             executor.close()
-        ask(estimate(spec, plan), spec, confirm)
+        cost = estimate(spec, plan)
+        refuse_without_space(spec.raw, cost.download_bytes)
+        ask(cost, spec, confirm)
         files = {file.path: file for unit in unit_files(spec, plan).values() for file in unit}
         return _all(list(files.values()), fetcher, spec.survey.policy.connections, progress)
 

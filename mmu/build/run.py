@@ -94,7 +94,9 @@ def build(spec: BuildSpec, progress: Progress | None = None, confirm: Confirm | 
             executor = open_executor(spec.workers, spec.scheduler)
             try:
                 plan = _planned(spec, source.name, fetcher, executor, progress)
-                ask(estimate(spec, plan), spec, confirm)
+                cost = estimate(spec, plan)
+                refuse_without_space(spec.root, cost.output_bytes)
+                ask(cost, spec, confirm)
                 with _journal(spec) as journal:
                     ledger = Work(spec, plan, before, fetcher, executor, journal, progress).run()
             finally:
@@ -197,18 +199,22 @@ def _planned(spec: BuildSpec, source: str, fetcher: Fetcher, executor: Any, prog
 
 
 def ask(cost: Estimate, spec: BuildSpec, confirm: Confirm | None) -> None:
-    """Refuse what does not fit the disk; ask before what moves more than 100 GB."""
+    """Ask before what moves more than 100 GB; refuse it where nobody can be asked."""
     total = cost.download_bytes + cost.output_bytes
-    free = shutil.disk_usage(spec.root).free
-    if cost.output_bytes > free:
-        raise UsageError(
-            f"This build writes about {human_bytes(cost.output_bytes)} and {spec.out} has {human_bytes(free)} free; "
-            "give a smaller --region, --max-objects, or another --out."
-        )
     if total > ASK_ABOVE_BYTES and not (confirm is not None and confirm(cost)):
         raise UsageError(
-            f"This build fetches about {human_bytes(cost.download_bytes)} and writes {human_bytes(cost.output_bytes)}; "
+            f"This fetches about {human_bytes(cost.download_bytes)} and writes {human_bytes(cost.output_bytes)}; "
             "say --yes if that is meant, or give a smaller --region or --max-objects."
+        )
+
+
+def refuse_without_space(folder: Path, needed: int) -> None:
+    """Refuse now what would fill the disk later."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UsageError(
+            f"This writes about {human_bytes(needed)} and {folder} has {human_bytes(free)} free; "
+            "give a smaller --region, --max-objects, or another --out or --cache."
         )
 
 
