@@ -53,6 +53,7 @@ class Fetcher:
         policy: the host's limits.
         on_bytes: told of every piece that arrives, from any thread.
         copies: how many copies that fail their checks are tried before a file is given up.
+        hosts: folder that processes share to keep a host's limits together; the cache if left out.
     """
 
     def __init__(
@@ -63,9 +64,10 @@ class Fetcher:
         *,
         on_bytes: Callable[[int], None] | None = None,
         copies: int = 3,
+        hosts: Path | None = None,
     ) -> None:
         self.source, self.cache, self._copies = source, cache, copies
-        self.gate = HostGate(source.host, policy, cache)
+        self.gate = HostGate(source.host, policy, hosts or cache)
         self._on_bytes = on_bytes or (lambda count: None)
         self._lock = threading.Lock()
         self._running: dict[str, Future[Fetched]] = {}

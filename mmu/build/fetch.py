@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, field
 
 from mmu.archive.fetch import Fetcher
-from mmu.archive.source import open_source
 from mmu.build.executor import open_executor
 from mmu.build.files import writable
 from mmu.build.plan import make_plan, unit_files
 from mmu.build.progress import Progress
-from mmu.build.run import Confirm, ask, estimate, refuse_without_space
+from mmu.build.run import Confirm, ask, estimate, opened, refuse_without_space
 from mmu.build.spec import BuildSpec
 from mmu.errors import AbsentUpstreamError
 from mmu.survey import File
@@ -35,10 +33,7 @@ def fetch_raw(spec: BuildSpec, progress: Progress, confirm: Confirm | None = Non
         DownloadError: a file could not be had; what came is kept, run it again to go on.
     """
     writable(spec.raw)
-    with (
-        closing(open_source(spec.source, spec.survey, spec.release)) as source,
-        Fetcher(source, spec.raw, spec.survey.policy, on_bytes=progress.fetched) as fetcher,
-    ):
+    with opened(spec, progress) as (_, fetcher):
         executor = open_executor(spec.workers, None)
         try:
             plan = make_plan(spec, fetcher, executor, progress)

@@ -57,33 +57,38 @@ class Ledger:
     def objects(self) -> pa.Table:
         """One row per selected object, in shard order: status written, excluded or failed, and the reason."""
         plan = self.plan
-        ids = plan.objects["object_id"].to_pylist()
-        reasons = [self.excluded.get(name, self.failed_objects.get(name, "")) for name in ids]
-        status = [EXCLUDED if n in self.excluded else FAILED if n in self.failed_objects else WRITTEN for n in ids]
+        fates = {name: (FAILED, why) for name, why in self.failed_objects.items()}
+        fates |= {name: (EXCLUDED, why) for name, why in self.excluded.items()}
+        place = pc.index_in(plan.objects["object_id"], value_set=pa.array(fates, type=pa.string()))
         order = np.array([leaf.order for leaf in plan.leaves], dtype=np.int8)
         pixel = np.array([leaf.pixel for leaf in plan.leaves], dtype=np.int64)
+        columns = {
+            "Norder": pa.array(order[plan.leaf]),
+            "Npix": pa.array(pixel[plan.leaf]),
+            "status": pc.fill_null(pa.array([fate for fate, _ in fates.values()], pa.string()).take(place), WRITTEN),
+            "reason": pc.fill_null(pa.array([why for _, why in fates.values()], pa.string()).take(place), ""),
+        }
         table = plan.objects.select(["object_id", "ra", "dec", "unit", HEALPIX.name])
-        for name, values in (("Norder", order[plan.leaf]), ("Npix", pixel[plan.leaf])):
-            table = table.append_column(name, pa.array(values))
-        return table.append_column("status", pa.array(status, pa.string())).append_column(
-            "reason", pa.array(reasons, pa.string())
-        )
+        for name, values in columns.items():
+            table = table.append_column(name, values)
+        return table
 
     def units(self, objects: pa.Table) -> pa.Table:
         """One row per unit that was listed: its counts by reason, its error, and where its files came from."""
         plan = self.plan
-        tally: Counter[tuple[str, str, str]] = Counter(
-            zip(objects["unit"].to_pylist(), objects["status"].to_pylist(), objects["reason"].to_pylist(), strict=True)
-        )
         rows = {unit: _unit_row(unit, count) for unit, count in plan.read.items()}
         for (unit, reason), count in sorted(plan.cut.items()):
             rows[unit]["cut"].append((reason, count))
-        for (unit, status, reason), count in sorted(tally.items()):
-            rows[unit]["selected"] += count
-            if status == WRITTEN:
-                rows[unit]["written"] += count
+        tally = objects.group_by(["unit", "status", "reason"]).aggregate([([], "count_all")])
+        for entry in tally.sort_by(
+            [("unit", "ascending"), ("status", "ascending"), ("reason", "ascending")]
+        ).to_pylist():
+            row, count = rows[entry["unit"]], entry["count_all"]
+            row["selected"] += count
+            if entry["status"] == WRITTEN:
+                row["written"] += count
             else:
-                rows[unit][status].append((reason, count))
+                row[entry["status"]].append((entry["reason"], count))
         for unit, row in rows.items():
             row["error"] = self.failed_units.get(unit, "")
             row["files"] = json.dumps(self.files.get(unit, []))

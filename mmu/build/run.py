@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import platform
 import shutil
+import tempfile
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,9 +17,11 @@ from typing import Any
 
 import filelock
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mmu.archive.fetch import Fetcher
-from mmu.archive.source import open_source
+from mmu.archive.source import Source, open_source
 from mmu.build.executor import open_executor
 from mmu.build.files import writable, write_json
 from mmu.build.journal import Journal
@@ -85,22 +89,21 @@ def build(spec: BuildSpec, progress: Progress | None = None, confirm: Confirm | 
     started = time.time()
     for folder in (spec.root, spec.raw):
         writable(folder)
-    with _only_one(spec), closing(open_source(spec.source, spec.survey, spec.release)) as source:
+    with _only_one(spec), opened(spec, progress) as (source, fetcher):
         before = read_ledger(spec.ledger)
         spec = _as_there(spec, before, source.name)
         if before is not None and not spec.work.exists() and _complete(before, spec, source.name):
             return _finished(spec, before)
-        with Fetcher(source, spec.raw, spec.survey.policy, on_bytes=progress.fetched) as fetcher:
-            executor = open_executor(spec.workers, spec.scheduler)
-            try:
-                plan = _planned(spec, source.name, fetcher, executor, progress)
-                cost = estimate(spec, plan)
-                refuse_without_space(spec.root, cost.output_bytes)
-                ask(cost, spec, confirm)
-                with _journal(spec) as journal:
-                    ledger = Work(spec, plan, before, fetcher, executor, journal, progress).run()
-            finally:
-                executor.close()
+        executor = open_executor(spec.workers, spec.scheduler)
+        try:
+            plan = _planned(spec, source.name, fetcher, executor, progress)
+            cost = estimate(spec, plan)
+            refuse_without_space(spec.root, cost.output_bytes)
+            ask(cost, spec, confirm)
+            with closing(Journal(spec.work / "journal.jsonl")) as journal:
+                ledger = Work(spec, plan, before, fetcher, executor, journal, progress).run()
+        finally:
+            executor.close()
         return _finish(spec, ledger, before, source.name, started)
 
 
@@ -108,15 +111,12 @@ def dry_run(spec: BuildSpec, progress: Progress | None = None) -> Estimate:
     """Plan and say what a build would take; writes nothing but catalogue files in the cache."""
     progress = progress or Progress(quiet=True)
     writable(spec.raw)
-    with (
-        closing(open_source(spec.source, spec.survey, spec.release)) as source,
-        Fetcher(source, spec.raw, spec.survey.policy, on_bytes=progress.fetched) as fetcher,
-    ):
-        executor = open_executor(spec.workers, spec.scheduler)
-        try:
+    executor = open_executor(spec.workers, spec.scheduler)
+    try:
+        with opened(spec, progress) as (_, fetcher):
             return estimate(spec, make_plan(spec, fetcher, executor, progress))
-        finally:
-            executor.close()
+    finally:
+        executor.close()
 
 
 def estimate(spec: BuildSpec, plan: Plan) -> Estimate:
@@ -126,13 +126,26 @@ def estimate(spec: BuildSpec, plan: Plan) -> Estimate:
     return Estimate(len(plan.objects), len(plan.rows_of_unit), len(files), sum(files.values()), size, len(plan.leaves))
 
 
-def _only_one(spec: BuildSpec) -> AbstractContextManager[object]:
-    """Hold the lock that keeps a second build out of the same release."""
-    try:
-        return filelock.FileLock(spec.root / f".{spec.release.name}.lock").acquire(timeout=0)
-    except filelock.Timeout as busy:
-        msg = f"Another build is writing {spec.folder}; wait for it, or give another --out."
-        raise UsageError(msg) from busy
+@contextmanager
+def opened(spec: BuildSpec, progress: Progress) -> Iterator[tuple[Source, Fetcher]]:
+    """The source of raw files and what fetches from it, with one bucket per host for every mmu of this user."""
+    hosts = Path(tempfile.gettempdir()) / f"mmu-hosts-{getpass.getuser()}"
+    source = open_source(spec.source, spec.survey, spec.release)
+    with Fetcher(source, spec.raw, spec.survey.policy, on_bytes=progress.fetched, hosts=hosts) as fetcher:
+        yield source, fetcher
+
+
+@contextmanager
+def _only_one(spec: BuildSpec) -> Iterator[None]:
+    """Keep a second build out of the same release, and out of the same raw files."""
+    with ExitStack() as held:
+        for path in (spec.root / f".{spec.release.name}.lock", spec.raw.with_name(f".{spec.release.name}.lock")):
+            try:
+                held.enter_context(filelock.FileLock(path).acquire(timeout=0))
+            except filelock.Timeout as busy:
+                msg = f"Another build is at work in {path.parent}; wait for it, or give another --out or --cache."
+                raise UsageError(msg) from busy
+        yield
 
 
 def _as_there(spec: BuildSpec, before: Folded | None, source: str) -> BuildSpec:
@@ -218,29 +231,13 @@ def refuse_without_space(folder: Path, needed: int) -> None:
         )
 
 
-class _journal:
-    """The journal of the work folder, closed at the end."""
-
-    def __init__(self, spec: BuildSpec) -> None:
-        self.journal = Journal(spec.work / "journal.jsonl")
-
-    def __enter__(self) -> Journal:
-        return self.journal
-
-    def __exit__(self, *_: object) -> None:
-        self.journal.close()
-
-
 def _finish(spec: BuildSpec, ledger: Ledger, before: Folded | None, source: str, started: float) -> Report:
     """Catalogue files, ledger, card, and the HDF5 pass; then the work folder goes."""
     shards = [ledger.shards[leaf] for leaf in ledger.plan.leaves if leaf in ledger.shards]
     _drop_outgrown(spec, before, {shard.partition for shard in shards})
-    written = np.isin(ledger.plan.leaf, [i for i, leaf in enumerate(ledger.plan.leaves) if leaf in ledger.shards])
-    lost = np.isin(
-        np.asarray(ledger.plan.objects["object_id"].to_numpy(zero_copy_only=False)),
-        [*ledger.excluded, *ledger.failed_objects],
-    )
-    write_catalogue(spec.root, spec.survey, spec.release, shards, ledger.plan.healpix_29[written & ~lost])
+    lost = pa.array([*ledger.excluded, *ledger.failed_objects], type=pa.string())
+    there = ~np.asarray(pc.is_in(ledger.plan.objects["object_id"], value_set=lost))
+    write_catalogue(spec.root, spec.survey, spec.release, shards, ledger.plan.healpix_29[there])
     formats = sorted({*spec.formats, *(before.build["formats"] if before else ())})
     if "hdf5" in formats:
         from mmu.shards.hdf5 import write_hdf5
@@ -288,5 +285,11 @@ def _catalogue_files(spec: BuildSpec) -> list[Path]:
 def _drop_raw(spec: BuildSpec) -> None:
     """Raw files are not needed once everything they gave is verified; folders left empty go too."""
     shutil.rmtree(spec.raw, ignore_errors=True)
-    if spec.cache is None and spec.raw.parent.exists() and not any(spec.raw.parent.iterdir()):
-        spec.raw.parent.rmdir()
+    if spec.cache is None:
+        shutil.rmtree(spec.raw.parent, ignore_errors=True) if _only_locks(spec.raw.parent) else None
+        with suppress(OSError):
+            spec.raw.parent.parent.rmdir()
+
+
+def _only_locks(folder: Path) -> bool:
+    return all(path.name.endswith(".lock") for path in folder.iterdir())

@@ -91,8 +91,8 @@ class BuildSpec:
 
     @property
     def raw(self) -> Path:
-        """Where raw files are kept while they are needed."""
-        return (self.cache or self.out / ".cache") / self.survey.name
+        """Where this release's raw files are kept while they are needed, in the archive's own layout."""
+        return (self.cache or self.out / ".cache") / self.survey.name / self.release.name
 
     def identity(self, source_name: str) -> dict[str, Any]:
         """What decides which rows are selected and how they are laid out; the same identity resumes."""

@@ -12,7 +12,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmu.archive.fetch import Fetched, Fetcher
-from mmu.build.executor import Executor
+from mmu.build.executor import Executor, WorkerDied
 from mmu.build.journal import Journal, read_journal
 from mmu.build.ledger import EXCLUDED, Folded, Ledger
 from mmu.build.plan import Plan, unit_files
@@ -33,6 +32,7 @@ from mmu.sky.partition import Partition
 from mmu.survey import File
 
 _GIVE_UP_AFTER = 5
+_TRIES = 3
 
 
 class Work:
@@ -55,6 +55,9 @@ class Work:
         self.events: queue.Queue[Callable[[], None]] = queue.Queue()
         self.busy = self.in_flight = 0
         self.downloads_failed = 0
+        self.suspects: list[str] = []
+        self.retried: set[str] = set()
+        self.rewritten: Counter[Partition] = Counter()
         self.todo = self._rows_to_do()
         self.stale = self._replay()
         self.waiting_for = self._units_awaited()
@@ -136,9 +139,22 @@ class Work:
                         more = False
                     else:
                         self._fetch(unit)
-                if self.busy:
-                    self.events.get()()
+                self._wait_for_one()
+            self._retry_suspects()
         return self.ledger
+
+    def _wait_for_one(self) -> None:
+        if self.busy:
+            self.events.get()()
+
+    def _retry_suspects(self) -> None:
+        """Units whose worker died, one at a time: what else a worker held when it died is not to blame."""
+        for unit in self.suspects:
+            self.retried.add(unit)
+            self.in_flight += 1
+            self._submit(unit)
+            while self.busy:
+                self._wait_for_one()
 
     phase: Phase
     threads: ThreadPoolExecutor
@@ -174,6 +190,9 @@ class Work:
             self._failed(unit, problem)
             return
         self.downloads_failed = 0
+        self._submit(unit)
+
+    def _submit(self, unit: str) -> None:
         rows = self.plan.objects.take(pa.array(self.todo[unit])).drop_columns(["unit", "_healpix_29"])
         paths = {path: got.local for path, got in self.fetched[unit].items()}
         task = (self.spec.survey.name, self.spec.release.name, unit, paths, rows, self._leaves_of(unit), self.spool)
@@ -182,6 +201,13 @@ class Work:
     def _read(self, unit: str, future: Future[UnitResult]) -> None:
         try:
             result = future.result()
+        except WorkerDied as problem:
+            if unit in self.retried:
+                self._failed(unit, problem)
+            else:
+                self.suspects.append(unit)
+                self.in_flight -= 1
+            return
         except Exception as problem:  # noqa: BLE001 - one unit's trouble, whatever it is, costs that unit only
             self._failed(unit, problem)
             return
@@ -226,7 +252,14 @@ class Work:
         self._then(self.executor.submit(write_partition, *task), partial(self._written, leaf))
 
     def _written(self, leaf: Partition, future: Future[Written]) -> None:
-        written = future.result()
+        try:
+            written = future.result()
+        except WorkerDied:
+            self.rewritten[leaf] += 1
+            if self.rewritten[leaf] > _TRIES:
+                raise
+            self._write(leaf)
+            return
         self.journal.add(
             shard=[leaf.order, leaf.pixel], written=[written.rows, written.bytes, written.xxh3, written.row_groups]
         )
@@ -245,8 +278,7 @@ class Work:
         for path, got in self.fetched.pop(unit, {}).items():
             self.users[path] -= 1
             if got.owned and (everything or (self.users[path] <= 0 and not self.spec.keep_raw)):
-                got.local.unlink(missing_ok=True)
-                Path(f"{got.local}.fetched.json").unlink(missing_ok=True)
+                self.fetcher.discard(path)
 
 
 def _get(fetcher: Fetcher, file: File) -> Fetched | None:

@@ -87,7 +87,7 @@ def _release(release: Release, build: Mapping[str, Any]) -> str:
     if not counts["written"]:
         parts.append("**This selection holds no objects.** There are catalogue files, and no data files.")
     parts += [
-        f"{release.coverage} Positions are ICRS at epoch J{release.epoch}.".strip(),
+        f"Coverage: {release.coverage}. Positions are ICRS at epoch J{release.epoch}.",
         "Selection:\n\n" + "\n".join(f"- {sentence}" for sentence in (*release.selection, *_asked(spec))),
         _counts(counts),
         f"{build['shards']:,} shards, {build['bytes']:,} bytes. {_source(spec)}",

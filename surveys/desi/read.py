@@ -14,7 +14,7 @@ from mmu.schema import table_of
 from mmu.survey import Paths, Records, Release
 from surveys.desi import FIBERMAP, REDSHIFTS, TSNR2
 from surveys.desi.archive import files
-from surveys.desi.coadd import ARMS, BLOCK, NDIAG, PIXELS, Arm, Merged, lattice, lsf_variance, merge
+from surveys.desi.coadd import ARMS, BLOCK, NDIAG, PIXELS, Arm, Merged, lattice, lsf_variance, merge_into
 from surveys.desi.tables import SIGN, FitsFile, open_fits, text
 
 PLANES = ("FLUX", "IVAR", "MASK", "RESOLUTION")
@@ -81,9 +81,7 @@ def merged_spectra(coadd: FitsFile, target: Ids) -> Merged:
     out = Merged.empty(len(target))
     for here, there in _runs(rows):  # a few rows at a time stay in the processor's cache
         arms = {arm: _arm(planes[arm], there, flips[arm]) for arm in present}
-        part = merge(arms, here.stop - here.start)
-        for name, values in vars(out).items():
-            values[here] = getattr(part, name)
+        merge_into(Merged(**{name: values[here] for name, values in vars(out).items()}), arms)
     return out
 
 
@@ -133,10 +131,12 @@ def _planes(file: FitsFile, arm: str) -> tuple[NDArray[Any], ...]:
 
 
 def _arm(planes: tuple[NDArray[Any], ...], rows: slice, flips_sign: bool) -> Arm:
-    """Some rows of an arm in this machine's byte order; the diagonals, most of a file, become widths."""
-    flux, ivar = (plane[rows].astype(np.float32) for plane in planes[:2])
-    bits = planes[2][rows].astype(np.int32)
-    return Arm(flux, ivar, bits ^ SIGN if flips_sign else bits, lsf_variance(planes[3][rows]))
+    """Some rows of an arm; the diagonals, most of a file, become widths."""
+    flux, ivar, bits, resolution = (plane[rows] for plane in planes)
+    bits = bits.astype(np.int32)
+    if flips_sign:
+        bits ^= SIGN
+    return Arm(flux, ivar, bits, lsf_variance(resolution))
 
 
 def _runs(rows: Ids) -> Iterator[tuple[slice, slice]]:

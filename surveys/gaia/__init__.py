@@ -77,8 +77,8 @@ SURVEY = Survey(
     module="surveys.gaia",
     homepage="https://www.cosmos.esa.int/web/gaia/dr3",
     root="https://cdn.gea.esac.esa.int/Gaia/gdr3/",
-    licence="Gaia data are free to use with the acknowledgement below (CC BY-SA 3.0 IGO where a licence is needed)",
-    licence_id="cc-by-sa-3.0",
+    licence="open and free to use, provided credit is given to ESA/Gaia/DPAC (Gaia DR3 documentation)",
+    licence_id="other",
     releases=(DR3,),
     differences=(
         "Rows are matched by source_id and written once each; v1's merging script laid parts of unequal length over "

@@ -102,7 +102,7 @@ SURVEY = Survey(
     homepage="https://www.legacysurvey.org/",
     root="https://portal.nersc.gov/cfs/cosmo/data/legacysurvey/",
     licence="Public data of the DESI Legacy Imaging Surveys; acknowledge the surveys when you use them (see below)",
-    licence_id="cc-by-4.0",
+    licence_id="other",
     releases=(
         _release(
             "dr10_south_21",
