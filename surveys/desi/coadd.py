@@ -26,7 +26,7 @@ PIXELS = 7781
 NDIAG = 11
 REACH = NDIAG // 2
 TINY_IVAR = 1e-6
-BLOCK, LSF_BLOCK = 64, 16
+BLOCK, LSF_BLOCK = 64, 8
 """Rows merged at a time, and rows whose resolution is read at a time."""
 
 
@@ -124,16 +124,14 @@ def merge_into(out: Merged, arms: Mapping[str, Arm]) -> None:
     flux, ivar, bits, variance = fields = out.flux, out.ivar, out.maskbits, out.lsf_sigma
     for start, stop, names in _segments(arms):
         parts = [_cut(arms[name], start - ARMS[name][0], stop - ARMS[name][0]) for name in names]
-        merged = _average(parts) if len(parts) > 1 else parts[0] if parts else (0, 0, 0, 0)
-        for field, values in zip(fields, merged, strict=True):
+        for field, values in zip(fields, _average(parts), strict=True):
             field[:, start:stop] = values
     good = ivar > 0
     good &= np.isfinite(flux)
     good &= np.isfinite(ivar)
     bad = np.flatnonzero(~good)
     flux.reshape(-1)[bad], ivar.reshape(-1)[bad] = 0, 0
-    np.not_equal(bits, 0, out=out.mask)
-    out.mask |= ivar <= TINY_IVAR
+    np.logical_or(bits, ivar <= TINY_IVAR, out=out.mask)
     _fill(variance)
     np.sqrt(variance, out=variance)
     variance *= STEP
@@ -148,6 +146,7 @@ def _segments(arms: Mapping[str, Arm]) -> Iterator[tuple[int, int, list[str]]]:
 
 
 _Part = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
+_NONE = np.zeros(1, dtype=np.int32)
 
 
 def _cut(arm: Arm, start: int, stop: int) -> _Part:
@@ -157,6 +156,8 @@ def _cut(arm: Arm, start: int, stop: int) -> _Part:
 
 def _average(parts: list[_Part]) -> _Part:
     """Overlapping arms, averaged. Unmasked pixels weigh by their ivar; where there are none all do and bits stay."""
+    if len(parts) < 2:
+        return parts[0] if parts else (_NONE, _NONE, _NONE, _NONE)
     flux, ivar, variance = (np.array([part[index] for part in parts], dtype=np.float64) for index in (0, 1, 3))
     bits = np.array([part[2] for part in parts])
     seen = np.isfinite(ivar) & np.isfinite(flux) & (ivar > 0)

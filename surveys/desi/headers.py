@@ -109,4 +109,3 @@ def _hdu(text: bytes, start: int) -> Hdu:
     pixels = prod(bare.shape) if bare.shape else 0
     size = abs(bare.count("BITPIX")) // 8 * bare.count("GCOUNT", 1) * (bare.count("PCOUNT", 0) + pixels)
     return Hdu(bare.text("EXTNAME").upper(), cards, start, size)
-

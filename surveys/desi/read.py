@@ -41,7 +41,7 @@ def read(release: Release, unit: str, paths: Paths, rows: pa.Table) -> Records:
             ),
             **columns(redrock, "REDSHIFTS", target, [column.name for column in REDSHIFTS]),
             **columns(redrock, "TSNR2", target, [column.name for column in TSNR2]),
-            "spectrum": spectra(coadd, target),
+            "spectrum": _packed(spectra(coadd, target)),
         }
     values["ra"], values["dec"] = values.pop("TARGET_RA"), values.pop("TARGET_DEC")
     return Records(table_of(release.schema, values), excluded)
@@ -66,6 +66,16 @@ def spectra(coadd: FitsFile, target: Ids) -> Columns:
     return members
 
 
+def _packed(members: Columns) -> dict[str, Any]:
+    """The members with the mask as Arrow has it, eight to a byte: Arrow's own way there takes 20 times longer."""
+    mask = members["mask"]
+    bits = np.packbits(mask.reshape(-1), bitorder="little")
+    flat = pa.Array.from_buffers(pa.bool_(), mask.size, [None, pa.py_buffer(bits)])
+    offsets = pa.array(np.arange(len(mask) + 1, dtype=np.int32) * np.int32(PIXELS))
+    kind = pa.list_(pa.field("element", pa.bool_(), nullable=False))
+    return members | {"mask": pa.ListArray.from_arrays(offsets, flat, type=kind)}
+
+
 def merged_spectra(coadd: FitsFile, target: Ids) -> Merged:
     """The merged spectra of the targets given and in their order.
 
@@ -79,7 +89,7 @@ def merged_spectra(coadd: FitsFile, target: Ids) -> Merged:
     planes = {arm: _planes(coadd, arm) for arm in present}
     flips = {arm: coadd.flips_sign(f"{arm}_MASK") for arm in present}
     out = Merged.empty(len(target))
-    for here, there in _runs(rows):  # a few rows at a time stay in the processor's cache
+    for here, there in _runs(rows):  # a few rows at a time: no second copy of the file
         arms = {arm: _arm(planes[arm], there, flips[arm]) for arm in present}
         merge_into(Merged(**{name: values[here] for name, values in vars(out).items()}), arms)
     return out
