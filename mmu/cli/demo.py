@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 import time
 import warnings
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
     from mmu.build.run import Report
 
 
-# Round the corner of four order-4 HEALPix pixels, across a brick edge; images of its middle, spectra of it all.
-REGIONS = {"legacysurvey": "cone:185.625,0,0.09", "desi": "cone:185.625,0,0.35", "gaia": "cone:185.625,0,0.35"}
+# Round the corner of four order-4 HEALPix pixels; images from the four bricks that meet beside it.
+REGIONS = {"legacysurvey": "cone:185.68,0.06,0.1", "desi": "cone:185.625,0,0.35", "gaia": "cone:185.625,0,0.35"}
 PARTITION_BYTES = 16_000_000
 
 
@@ -120,8 +119,8 @@ def _load(folder: Path, release: str) -> Loaded:
     streamed = sum(
         len(batch["object_id"]) for batch in stream.select_columns(["object_id"]).with_format("arrow").iter(64)
     )
-    os.environ["TQDM_DISABLE"] = "1"
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+    quiet = io.StringIO()
+    with warnings.catch_warnings(), redirect_stdout(quiet), redirect_stderr(quiet):
         warnings.simplefilter("ignore")
         import lsdb
 
