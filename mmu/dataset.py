@@ -38,7 +38,8 @@ def open(path: str | Path, release: str | None = None) -> Dataset:
     Raises:
         UsageError: there is no dataset at `path`, or no such release in it.
     """
-    folder = Path(path).expanduser()
+    folder = Path(path).expanduser().absolute()
+    folder = folder if folder.name not in ("", "..") else folder.resolve()
     if not folder.is_dir():
         folder, release = _address(str(path), release)
     collection = folder / "collection.properties"

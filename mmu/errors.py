@@ -26,6 +26,10 @@ class AbsentUpstreamError(DownloadError):
     """The archive answered that it has no such file (404); recorded, never retried."""
 
 
+class DamagedError(DownloadError):
+    """A file came, and no copy of it is what it should be; the archive itself is within reach."""
+
+
 class FormatError(MmuError, ValueError):
     """A file was had, but is not what the survey's data model says: an HDU, a column or a shape is missing."""
 

@@ -19,7 +19,7 @@ from mmu.archive.host import HostGate
 from mmu.archive.part import digests, read_json, safe_join, sibling, sync_folder, write_json
 from mmu.archive.probe import probe
 from mmu.archive.protocol import Arrival, Order, Source
-from mmu.errors import AbsentUpstreamError, DownloadError, FormatError, MmuError
+from mmu.errors import AbsentUpstreamError, DamagedError, DownloadError, FormatError, MmuError
 from mmu.survey import File, Policy
 
 _STRIPES = 256
@@ -178,7 +178,7 @@ class Fetcher:
             self._set_aside(part, target)
             if copy < self._copies:
                 self.gate.sleep(self.source.pause(copy))
-        raise DownloadError(
+        raise DamagedError(
             f"{file.path} failed its checks {self._copies} times: {problem} The last copy is kept as {target.name}.bad."
         )
 
@@ -226,7 +226,7 @@ class Fetcher:
             found = digests(local, {"sha256", wanted[0]} if wanted else {"sha256"})
             arrival = Arrival(facts.st_size, found, local.as_uri(), "")
             if problem := self._problem(file, local, arrival, wanted):
-                raise DownloadError(f"{local} cannot be used: {problem}")
+                raise DamagedError(f"{local} cannot be used: {problem}")
             seen = Fetched(file.path, local, facts.st_size, found["sha256"], arrival.url, "", True, False)
             self._in_place[key] = seen
         return seen

@@ -121,6 +121,7 @@ class HttpClient:
                 for block in _pieces(response, self.patience):
                     part.write(block)
                     on_bytes(len(block))
+                    gate.sleep(0)  # a download that nobody wants any more ends here; its part is kept
                     if part.size > limit:
                         raise DownloadError(f"{part.url}: more than the {limit} bytes allowed for it arrived.")
             finally:

@@ -59,7 +59,13 @@ class DaskExecutor:
         self._cluster: Any = None
         if scheduler is None:
             self._cluster = LocalCluster(
-                n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=":0",
+                silence_logs=50,
+                # an interrupt is for the driver: it closes its workers
+                preload="import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)",
             )
             self._client = Client(self._cluster)
         else:
@@ -67,6 +73,12 @@ class DaskExecutor:
                 self._client = Client(scheduler, timeout=10)
             except (OSError, TimeoutError, ValueError) as problem:
                 msg = f"No Dask scheduler answers at {scheduler} ({problem}); start one with `dask scheduler`."
+                raise UsageError(msg) from problem
+            try:
+                self._client.wait_for_workers(1, timeout=30)
+            except TimeoutError as problem:
+                self.close()
+                msg = f"The Dask scheduler at {scheduler} has no workers; start some with `dask worker {scheduler}`."
                 raise UsageError(msg) from problem
         self.slots = max(1, len(self._client.scheduler_info()["workers"]))
 

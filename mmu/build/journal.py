@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,24 @@ class Journal:
 
     def _trim_torn_line(self) -> None:
         if self.path.exists():
-            data = self.path.read_bytes()
-            whole = data.rfind(b"\n") + 1
-            if whole != len(data):
+            whole = sum(len(line) for line, _ in _whole_lines(self.path))
+            if whole != self.path.stat().st_size:
                 with self.path.open("r+b") as file:
                     file.truncate(whole)
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
     """The entries of a journal, oldest first; none if there is no journal."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]
+    return [entry for _, entry in _whole_lines(path)] if path.exists() else []
+
+
+def _whole_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Lines up to the first that is torn or damaged: what came after it is done again."""
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            return
+        if not line.endswith(b"\n") or not isinstance(entry, dict) or not {"shard", "unit"} & entry.keys():
+            return
+        yield line, entry

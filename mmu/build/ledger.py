@@ -26,6 +26,7 @@ from mmu.shards.parquet import Shard, checksum
 from mmu.sky.partition import Partition
 
 WRITTEN, EXCLUDED, FAILED = "written", "excluded", "failed"
+_FACTS = {"survey", "release", "spec", "formats", "files", "counts", "absent", "bytes", "ledger"}
 _COUNTS = pa.map_(pa.string(), pa.int64())
 
 
@@ -142,11 +143,22 @@ def imbalances(units: pa.Table) -> list[str]:
     return wrong
 
 
-def fold(ledger: Ledger, folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
-    """Write the ledger's files, build.json last; returns what build.json holds.
+@dataclass(frozen=True)
+class Account:
+    """A ledger whose counts add up, ready to be written."""
+
+    objects: pa.Table
+    units: pa.Table
+    shards: list[Shard]
+    counts: dict[str, Any]
+    plan: Plan
+
+
+def balance(ledger: Ledger) -> Account:
+    """Add everything up.
 
     Raises:
-        LedgerError: the counts do not balance (a bug, or a damaged plan): nothing is written.
+        LedgerError: the counts do not balance (a bug, or a damaged plan).
     """
     objects = ledger.objects()
     units = ledger.units(objects)
@@ -157,17 +169,23 @@ def fold(ledger: Ledger, folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
         wrong.append(f"shards hold {sum(shard.rows for shard in shards)} rows and {counts['written']} were written")
     if wrong:
         raise LedgerError(f"The ledger does not balance: {'; '.join(wrong[:3])}.")
-    write_table(folder / "objects.parquet", objects)
-    write_table(folder / "units.parquet", units)
-    write_table(folder / "shards.parquet", _shard_table(shards))
+    return Account(objects, units, shards, counts, ledger.plan)
+
+
+def fold(account: Account, folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """Write the ledger's files, build.json last; returns what build.json holds."""
+    tables = {"objects": account.objects, "units": account.units, "shards": _shard_table(account.shards)}
+    for name, table in tables.items():
+        write_table(folder / f"{name}.parquet", table)
     build = {
         **facts,
-        "counts": counts,
-        "absent": ledger.plan.absent,
-        "shards": len(shards),
-        "bytes": sum(s.bytes for s in shards),
+        "counts": account.counts,
+        "absent": account.plan.absent,
+        "not_there": sorted(account.plan.not_there),
+        "shards": len(account.shards),
+        "bytes": sum(shard.bytes for shard in account.shards),
+        "ledger": {f"{name}.parquet": checksum(folder / f"{name}.parquet") for name in tables},
     }
-    build["ledger"] = {name: checksum(folder / name) for name in ("objects.parquet", "units.parquet", "shards.parquet")}
     write_json(folder / "build.json", build)
     return build
 
@@ -203,6 +221,8 @@ def read_ledger(folder: Path) -> Folded | None:
     except (OSError, ValueError, pa.ArrowException) as problem:
         msg = f"The ledger's file {path} cannot be read ({problem}); rebuild into another --out."
         raise LedgerError(msg) from problem
+    if not isinstance(build, dict) or not build.keys() >= _FACTS:
+        raise LedgerError(f"{folder / 'build.json'} lacks what a ledger holds; rebuild into another --out.")
     objects, units, shards = tables
     found = [
         Shard(Partition(r["Norder"], r["Npix"]), r["rows"], r["bytes"], r["xxh3"], r["row_groups"])

@@ -38,13 +38,15 @@ class Plan:
     Attributes:
         objects: object_id, ra, dec, unit, _healpix_29 and carried columns, sorted by (_healpix_29, object_id).
         read, cut: per unit, and per (unit, reason).
-        absent: groups whose catalogue the archive does not have.
+        absent: groups whose catalogue the archive does not have; nothing is known of their objects.
+        not_there: optional catalogue files the archive does not have (DESI lists more pixels than it has files for).
     """
 
     objects: pa.Table
     read: Counter[str] = field(default_factory=Counter)
     cut: Counter[tuple[str, str]] = field(default_factory=Counter)
     absent: dict[str, str] = field(default_factory=dict)
+    not_there: list[str] = field(default_factory=list)
     bytes_per_row: int = 1
     partition_bytes: int = 1 << 30
 
@@ -77,6 +79,7 @@ class Plan:
             "read": dict(self.read),
             "cut": [[unit, reason, count] for (unit, reason), count in sorted(self.cut.items())],
             "absent": self.absent,
+            "not_there": sorted(self.not_there),
             "bytes_per_row": self.bytes_per_row,
             "partition_bytes": self.partition_bytes,
         }
@@ -84,18 +87,20 @@ class Plan:
 
 
 def load_plan(work: Path) -> Plan | None:
-    """The plan an interrupted run saved, if it got that far."""
-    if not (work / "plan.json").exists():
+    """The plan an interrupted run saved, if it got that far and can be read; it is made again otherwise."""
+    try:
+        account = json.loads((work / "plan.json").read_text())
+        return Plan(
+            pq.read_table(work / "plan.parquet"),
+            Counter(account["read"]),
+            Counter({(unit, reason): count for unit, reason, count in account["cut"]}),
+            account["absent"],
+            account["not_there"],
+            account["bytes_per_row"],
+            account["partition_bytes"],
+        )
+    except (OSError, ValueError, TypeError, LookupError, pa.ArrowException):
         return None
-    account = json.loads((work / "plan.json").read_text())
-    return Plan(
-        pq.read_table(work / "plan.parquet"),
-        Counter(account["read"]),
-        Counter({(unit, reason): count for unit, reason, count in account["cut"]}),
-        account["absent"],
-        account["bytes_per_row"],
-        account["partition_bytes"],
-    )
 
 
 def make_plan(spec: BuildSpec, fetcher: Fetcher, executor: Executor, progress: Progress) -> Plan:
@@ -157,6 +162,7 @@ def _fetch_group(group: Group, fetcher: Fetcher, plan: Plan) -> dict[str, Path] 
             if file.required:
                 plan.absent[group.name] = file.path
                 return None
+            plan.not_there.append(file.path)
     return paths
 
 

@@ -15,8 +15,8 @@ _LINE_EVERY_S = 5.0
 class Phase:
     """One stretch of work: so many units done, objects, and bytes fetched."""
 
-    def __init__(self, name: str, unit: str, total: int | None, bar: Any) -> None:
-        self.name, self.unit, self.total, self._bar = name, unit, total, bar
+    def __init__(self, name: str, unit: str, total: int | None, bar: Any, quiet: bool = False) -> None:
+        self.name, self.unit, self.total, self._bar, self._quiet = name, unit, total, bar, quiet
         self.done = self.objects = self.bytes = 0
         self.started = self._said = time.monotonic()
         self._task = bar.add_task(name, total=total, detail="") if bar is not None else None
@@ -33,7 +33,7 @@ class Phase:
     def show(self) -> None:
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, detail=self._detail())
-        elif time.monotonic() - self._said > _LINE_EVERY_S:
+        elif not self._quiet and time.monotonic() - self._said > _LINE_EVERY_S:
             self._said = time.monotonic()
             log.info("%s", self.summary())
 
@@ -68,7 +68,7 @@ class Progress:
         bar = None if self.quiet else _live_bar()
         if bar is not None:
             bar.start()
-        self.current = phase = Phase(name, unit, total, bar)
+        self.current = phase = Phase(name, unit, total, bar, self.quiet)
         try:
             yield phase
         finally:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import json
+import os
 import platform
 import shutil
 import tempfile
@@ -17,7 +17,6 @@ from typing import Any
 
 import filelock
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmu.archive.fetch import Fetcher
@@ -25,15 +24,16 @@ from mmu.archive.source import Source, open_source
 from mmu.build.executor import open_executor
 from mmu.build.files import writable, write_json
 from mmu.build.journal import Journal
-from mmu.build.ledger import Folded, Ledger, fold, read_ledger
+from mmu.build.ledger import WRITTEN, Folded, Ledger, balance, fold, read_ledger
 from mmu.build.plan import Plan, load_plan, make_plan, unit_files
 from mmu.build.progress import Progress, human_bytes
 from mmu.build.spec import BuildSpec
 from mmu.build.work import Work
-from mmu.errors import UsageError
+from mmu.errors import MmuError, UsageError
+from mmu.schema import HEALPIX
 from mmu.shards.card import write_card
 from mmu.shards.catalogue import write_catalogue
-from mmu.shards.parquet import checksum
+from mmu.shards.parquet import Shard, checksum
 
 ASK_ABOVE_BYTES = 100_000_000_000
 
@@ -66,6 +66,7 @@ class Report:
     seconds: float
     done_before: bool = False
     absent: int = 0
+    not_there: int = 0
 
     @property
     def code(self) -> int:
@@ -91,12 +92,15 @@ def build(spec: BuildSpec, progress: Progress | None = None, confirm: Confirm | 
         writable(folder)
     with _only_one(spec), opened(spec, progress) as (source, fetcher):
         before = read_ledger(spec.ledger)
+        if spec.scheduler is not None:  # its workers may stand in another folder
+            spec = replace(spec, out=spec.out.absolute(), cache=spec.cache and spec.cache.absolute())
         spec = _as_there(spec, before, source.name)
         if before is not None and not spec.work.exists() and _complete(before, spec, source.name):
-            return _finished(spec, before)
+            return _report(spec, before.build, 0.0, done_before=True)
         executor = open_executor(spec.workers, spec.scheduler)
         try:
             plan = _planned(spec, source.name, fetcher, executor, progress)
+            _refuse_loss(spec, before, plan)
             cost = estimate(spec, plan)
             refuse_without_space(spec.root, cost.output_bytes)
             ask(cost, spec, confirm)
@@ -129,7 +133,7 @@ def estimate(spec: BuildSpec, plan: Plan) -> Estimate:
 @contextmanager
 def opened(spec: BuildSpec, progress: Progress) -> Iterator[tuple[Source, Fetcher]]:
     """The source of raw files and what fetches from it, with one bucket per host for every mmu of this user."""
-    hosts = Path(tempfile.gettempdir()) / f"mmu-hosts-{getpass.getuser()}"
+    hosts = Path(tempfile.gettempdir()) / f"mmu-hosts-{os.getuid()}"
     source = open_source(spec.source, spec.survey, spec.release)
     with Fetcher(source, spec.raw, spec.survey.policy, on_bytes=progress.fetched, hosts=hosts) as fetcher:
         yield source, fetcher
@@ -153,7 +157,10 @@ def _as_there(spec: BuildSpec, before: Folded | None, source: str) -> BuildSpec:
     there = _spec_there(spec, before)
     if there is None:
         return spec
-    now = spec.identity(source)
+    if spec.add and spec.max_objects is not None and not set(spec.regions) <= set(there["regions"]):
+        raise UsageError(
+            "--max-objects takes the first objects of a region; leave it out to extend a dataset by --add."
+        )
     if spec.add and not set(spec.regions) <= set(there["regions"]):
         spec = replace(spec, regions=(*there["regions"], *(r for r in spec.regions if r not in there["regions"])))
     elif spec.add:
@@ -173,34 +180,29 @@ def _as_there(spec: BuildSpec, before: Folded | None, source: str) -> BuildSpec:
 
 
 def _spec_there(spec: BuildSpec, before: Folded | None) -> dict[str, Any] | None:
-    unfinished = spec.work / "spec.json"
-    if unfinished.exists():
-        found: dict[str, Any] = json.loads(unfinished.read_text())
-        return found
-    return None if before is None else dict(before.build["spec"])
+    unfinished = _unfinished(spec)
+    return unfinished or (None if before is None else dict(before.build["spec"]))
+
+
+def _unfinished(spec: BuildSpec) -> dict[str, Any]:
+    """What the interrupted run was asked; {} if there is none, or its note is damaged (then it starts anew)."""
+    try:
+        found = json.loads((spec.work / "spec.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _complete(before: Folded, spec: BuildSpec, source: str) -> bool:
     hdf5 = "hdf5" in spec.formats and "hdf5" not in before.build["formats"]
-    return before.build["spec"] == spec.identity(source) and not before.build["counts"]["failed"] and not hdf5
-
-
-def _finished(spec: BuildSpec, before: Folded) -> Report:
-    return Report(
-        spec.folder,
-        before.build["counts"],
-        len(before.shards),
-        before.build["bytes"],
-        0.0,
-        True,
-        len(before.build["absent"]),
-    )
+    whole = not before.build["counts"]["failed"] and not before.build["absent"]
+    return before.build["spec"] == spec.identity(source) and whole and not hdf5
 
 
 def _planned(spec: BuildSpec, source: str, fetcher: Fetcher, executor: Any, progress: Progress) -> Plan:
     """The plan of the interrupted run, or a new one, saved."""
     identity = spec.identity(source)
-    if (spec.work / "spec.json").exists() and json.loads((spec.work / "spec.json").read_text()) == identity:
+    if _unfinished(spec) == identity:
         if (plan := load_plan(spec.work)) is not None:
             return plan
     else:
@@ -209,6 +211,21 @@ def _planned(spec: BuildSpec, source: str, fetcher: Fetcher, executor: Any, prog
     plan.save(spec.work)
     write_json(spec.work / "spec.json", identity)
     return plan
+
+
+def _refuse_loss(spec: BuildSpec, before: Folded | None, plan: Plan) -> None:
+    """Never replace a dataset by one that lacks objects it holds."""
+    if before is None:
+        return
+    settled = before.settled()["object_id"]
+    gone = settled.filter(pc.invert(pc.is_in(settled, value_set=plan.objects["object_id"].combine_chunks())))
+    if len(gone):
+        shutil.rmtree(spec.work, ignore_errors=True)
+        why = ", ".join(sorted(plan.absent.values())[:1]) or "the archive's catalogue changed"
+        raise MmuError(
+            f"{len(gone):,} objects of {spec.folder} (for example {gone[0].as_py()}) are not in this selection now "
+            f"({why}); nothing was changed. Wait until the archive is whole again, or give another --out."
+        )
 
 
 def ask(cost: Estimate, spec: BuildSpec, confirm: Confirm | None) -> None:
@@ -233,42 +250,52 @@ def refuse_without_space(folder: Path, needed: int) -> None:
 
 def _finish(spec: BuildSpec, ledger: Ledger, before: Folded | None, source: str, started: float) -> Report:
     """Catalogue files, ledger, card, and the HDF5 pass; then the work folder goes."""
-    shards = [ledger.shards[leaf] for leaf in ledger.plan.leaves if leaf in ledger.shards]
-    _drop_outgrown(spec, before, {shard.partition for shard in shards})
-    lost = pa.array([*ledger.excluded, *ledger.failed_objects], type=pa.string())
-    there = ~np.asarray(pc.is_in(ledger.plan.objects["object_id"], value_set=lost))
-    write_catalogue(spec.root, spec.survey, spec.release, shards, ledger.plan.healpix_29[there])
+    account = balance(ledger)
+    written = account.objects.filter(pc.equal(account.objects["status"], WRITTEN))
+    write_catalogue(spec.root, spec.survey, spec.release, account.shards, np.asarray(written[HEALPIX.name]))
     formats = sorted({*spec.formats, *(before.build["formats"] if before else ())})
     if "hdf5" in formats:
         from mmu.shards.hdf5 import write_hdf5
 
         write_hdf5(spec.root, spec.survey, spec.release)
-    facts: dict[str, Any] = {
+    built = fold(account, spec.ledger, _facts(spec, source, formats, started))
+    _drop_others(spec, account.shards)
+    write_card(spec.root, spec.survey)
+    shutil.rmtree(spec.work, ignore_errors=True)
+    if not spec.keep_raw and not (Path(source).is_absolute() and Path(source).is_relative_to(spec.raw.resolve())):
+        _drop_raw(spec)
+    return _report(spec, built, time.time() - started)
+
+
+def _facts(spec: BuildSpec, source: str, formats: list[str], started: float) -> dict[str, Any]:
+    """What build.json says besides the counts."""
+    packages = ("pyarrow", "numpy", "astropy", "multimodal-universe")
+    clock = "%Y-%m-%dT%H:%M:%SZ"
+    return {
         "survey": spec.survey.name,
         "release": spec.release.name,
         "spec": spec.identity(source),
         "formats": formats,
-        "versions": {name: version(name) for name in ("pyarrow", "numpy", "astropy", "multimodal-universe")}
-        | {"python": platform.python_version()},
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "versions": {name: version(name) for name in packages} | {"python": platform.python_version()},
+        "started": time.strftime(clock, time.gmtime(started)),
+        "finished": time.strftime(clock, time.gmtime()),
         "files": {str(path.relative_to(spec.root)): checksum(path) for path in _catalogue_files(spec)},
     }
-    built = fold(ledger, spec.ledger, facts)
-    write_card(spec.root, spec.survey)
-    shutil.rmtree(spec.work, ignore_errors=True)
-    if not spec.keep_raw:
-        _drop_raw(spec)
+
+
+def _report(spec: BuildSpec, built: dict[str, Any], seconds: float, *, done_before: bool = False) -> Report:
+    absent, not_there = len(built["absent"]), len(built["not_there"])
     return Report(
-        spec.folder, built["counts"], len(shards), built["bytes"], time.time() - started, absent=len(built["absent"])
+        spec.folder, built["counts"], built["shards"], built["bytes"], seconds, done_before, absent, not_there
     )
 
 
-def _drop_outgrown(spec: BuildSpec, before: Folded | None, current: set[Any]) -> None:
-    """Shards of the tree before `--add` split them: their rows are in their children now."""
-    for shard in before.shards if before else ():
-        if shard.partition not in current:
-            (spec.folder / "dataset" / shard.partition.path).unlink(missing_ok=True)
+def _drop_others(spec: BuildSpec, shards: list[Shard]) -> None:
+    """Shards that are not of this dataset: outgrown by `--add`, or left by a build that was given up."""
+    dataset = spec.folder / "dataset"
+    known = {dataset / shard.partition.path for shard in shards}
+    for path in set(dataset.glob("Norder=*/Dir=*/Npix=*.parquet")) - known:
+        path.unlink()
 
 
 def _catalogue_files(spec: BuildSpec) -> list[Path]:

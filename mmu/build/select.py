@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmu.errors import FormatError
+from mmu.errors import FormatError, MmuError
 from mmu.schema import HEALPIX
 from mmu.sky import healpix
 from mmu.sky.region import Region
@@ -42,7 +42,16 @@ def select_group(
 ) -> Selection:
     """Read a group's catalogue files and apply every cut, ours first."""
     declared = get_survey(survey)
-    found = declared.archive.select(declared.release(release), group, paths)
+    try:
+        found = declared.archive.select(declared.release(release), group, paths)
+    except MmuError:
+        raise
+    except Exception as problem:
+        names = ", ".join(sorted(paths))
+        raise FormatError(
+            f"{survey} {group.name}: the catalogue ({names}) is not as the data model says "
+            f"({type(problem).__name__}: {problem}); fetch it again, or look at it."
+        ) from problem
     size = len(found.object_id)
     cuts = {**_general_cuts(found, region, ids), **found.cuts}
     for reason, mask in cuts.items():
@@ -54,7 +63,7 @@ def select_group(
 
 
 def _general_cuts(found: Candidates, region: Region, ids: frozenset[str] | None) -> dict[str, np.ndarray[Any, Any]]:
-    good = np.isfinite(found.ra) & np.isfinite(found.dec) & (np.abs(found.dec) <= 90)
+    good = (found.ra >= 0) & (found.ra <= 360) & (np.abs(found.dec) <= 90)
     cuts = {NO_POSITION: ~good}
     if not region.whole:
         inside = np.zeros(len(good), dtype=bool)

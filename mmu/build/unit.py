@@ -118,18 +118,21 @@ class Written:
 
 
 def write_partition(
-    survey: str, release: str, leaf: Partition, spool: Path, existing: list[Path], dataset: Path
+    survey: str, release: str, leaf: Partition, spool: Path, existing: list[Path], keep: pa.ChunkedArray, dataset: Path
 ) -> Written:
     """Merge a partition's spooled records, and those of shards already on disk, into its shard; read it back.
 
-    `existing` are shards whose area overlaps the partition: rows in it that are not spooled anew are kept.
+    `existing` are shards whose area overlaps the partition, the preferred first: of the rows in it those named in
+    `keep` are kept, once, unless they are spooled anew.
     """
     kind = get_survey(survey).release(release)
     schema = arrow_schema(kind.schema)
     folder = spool / spool_name(leaf)
     fresh = [_open_ipc(path) for path in sorted(folder.glob("*.arrow"))]
-    kept = [_kept_rows(path, leaf, fresh, schema) for path in sorted(existing) if path.exists()]
-    tables = [table for table in (*fresh, *kept) if len(table)]
+    tables = [table for table in fresh if len(table)]
+    for path in existing if len(keep) else ():
+        if path.exists() and len(kept := _kept_rows(path, leaf, keep, tables, schema)):
+            tables.append(kept)
     if not tables:
         return Written(0, 0, "", 0)
     path = dataset / leaf.path
@@ -145,12 +148,15 @@ def _open_ipc(path: Path) -> pa.Table:
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
-def _kept_rows(path: Path, leaf: Partition, fresh: list[pa.Table], schema: pa.Schema) -> pa.Table:
+def _kept_rows(
+    path: Path, leaf: Partition, keep: pa.ChunkedArray, others: list[pa.Table], schema: pa.Schema
+) -> pa.Table:
     first, end = leaf.span
     column = pc.field(HEALPIX.name)
     table = pq.read_table(path, filters=(column >= first) & (column < end), schema=schema)
-    anew = pa.array([name for part in fresh for name in part["object_id"].to_pylist()], type=pa.string())
-    return table.filter(pc.invert(pc.is_in(table["object_id"], value_set=anew)))
+    have = pa.chunked_array([chunk for part in others for chunk in part["object_id"].chunks], type=pa.string())
+    wanted = pc.is_in(table["object_id"], value_set=keep.combine_chunks())
+    return table.filter(pc.and_not(wanted, pc.is_in(table["object_id"], value_set=have.combine_chunks())))
 
 
 def drop_spool(leaf: Partition, spool: Path) -> None:

@@ -33,7 +33,7 @@ def verify(path: Path) -> list[Verdict]:
     Raises:
         UsageError: there is no built dataset there.
     """
-    path = Path(path)
+    path = Path(path).resolve()
     folders = [path] if (path / "_mmu").is_dir() else sorted(p.parent for p in path.glob("*/_mmu"))
     unfinished = sorted(path.glob(".building-*"))
     if not folders and not unfinished:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import queue
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -25,8 +25,8 @@ from mmu.build.ledger import EXCLUDED, Folded, Ledger
 from mmu.build.plan import Plan, unit_files
 from mmu.build.progress import Phase, Progress
 from mmu.build.spec import BuildSpec
-from mmu.build.unit import UnitResult, Written, drop_spool, read_unit, write_partition
-from mmu.errors import AbsentUpstreamError, DownloadError, FormatError, MmuError
+from mmu.build.unit import UnitResult, Written, drop_spool, read_unit, spool_name, write_partition
+from mmu.errors import AbsentUpstreamError, DamagedError, DownloadError, FormatError, MmuError
 from mmu.shards.parquet import Shard
 from mmu.sky.partition import Partition
 from mmu.survey import File
@@ -98,8 +98,24 @@ class Work:
                 self.ledger.excluded.update(entry["excluded"])
                 self.ledger.files[entry["unit"]] = entry["files"]
                 stale.update(self._leaves_of(entry["unit"]))
+        self.settled -= {unit for unit in self.settled if not self._kept_somewhere(unit, stale)}
         self.pending = [unit for unit in self._by_sky() if unit not in self.settled]
+        self.unread = np.zeros(len(self.plan.objects), dtype=bool)
+        for unit in self.pending:
+            self.unread[self.todo[unit]] = True
         return stale
+
+    def _kept_somewhere(self, unit: str, stale: set[Partition]) -> bool:
+        """False if records of a settled unit are in no shard yet and their spool is gone: it is read again."""
+        for index in np.unique(self.plan.leaf[self.todo[unit]]).tolist() if unit in self.todo else []:
+            leaf = self.plan.leaves[index]
+            if leaf in stale and not (self.spool / spool_name(leaf) / f"{unit}.arrow").exists():
+                rows = self.todo[unit][self.plan.leaf[self.todo[unit]] == index]
+                if not self.ledger.excluded.keys() >= set(
+                    self.plan.objects["object_id"].take(pa.array(rows)).to_pylist()
+                ):
+                    return False
+        return True
 
     def _by_sky(self) -> list[str]:
         return sorted(self.todo, key=lambda unit: (int(self.plan.leaf[self.todo[unit][0]]), unit))
@@ -129,6 +145,11 @@ class Work:
             ThreadPoolExecutor(max(4, self.spec.survey.policy.connections)) as self.threads,
             self.progress.phase("building", "units", len(self.pending)) as self.phase,
         ):
+            self._loop(queued, ahead)
+        return self.ledger
+
+    def _loop(self, queued: Iterator[str], ahead: int) -> None:
+        try:
             for leaf in sorted(self.stale):
                 if not self.waiting_for.get(leaf):
                     self._write(leaf)
@@ -141,7 +162,10 @@ class Work:
                         self._fetch(unit)
                 self._wait_for_one()
             self._retry_suspects()
-        return self.ledger
+        except BaseException:  # nobody waits for downloads that nobody wants any more
+            self.threads.shutdown(wait=False, cancel_futures=True)
+            self.fetcher.close()
+            raise
 
     def _wait_for_one(self) -> None:
         if self.busy:
@@ -225,7 +249,7 @@ class Work:
         self.ledger.failed_objects.update(dict.fromkeys(ids, _kind(problem)))
         if isinstance(problem, FormatError):
             self._forget(unit, everything=True)
-        if isinstance(problem, DownloadError) and not isinstance(problem, AbsentUpstreamError):
+        if isinstance(problem, DownloadError) and not isinstance(problem, (AbsentUpstreamError, DamagedError)):
             self.downloads_failed += 1
             if self.downloads_failed >= min(_GIVE_UP_AFTER, len(self.pending)):
                 raise problem
@@ -246,9 +270,11 @@ class Work:
         dataset = self.spec.folder / "dataset"
         low, high = leaf.span
         old = self.before.shards if self.before else []
-        existing = [dataset / s.partition.path for s in old if s.partition.span[0] < high and low < s.partition.span[1]]
-        here = dataset / leaf.path
-        task = (self.spec.survey.name, self.spec.release.name, leaf, self.spool, sorted({*existing, here}), dataset)
+        overlap = [s.partition.path for s in old if s.partition.span[0] < high and low < s.partition.span[1]]
+        existing = [dataset / path for path in dict.fromkeys((leaf.path, *sorted(overlap)))]
+        first, end = np.searchsorted(self.plan.healpix_29, (low, high))
+        keep = self.plan.objects["object_id"].slice(first, end - first).filter(pa.array(~self.unread[first:end]))
+        task = (self.spec.survey.name, self.spec.release.name, leaf, self.spool, existing, keep, dataset)
         self._then(self.executor.submit(write_partition, *task), partial(self._written, leaf))
 
     def _written(self, leaf: Partition, future: Future[Written]) -> None:

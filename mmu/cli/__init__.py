@@ -40,8 +40,20 @@ def main() -> None:
     try:
         app()
     except MmuError as problem:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"mmu: {problem}", style="red", markup=False)
+        _say(str(problem))
         sys.exit(problem.exit_code)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("mmu: stopped; run the same command to go on.", style="red", markup=False)
-        sys.exit(130)
+    except OSError as problem:
+        where = f" {problem.filename}" if problem.filename else ""
+        _say(
+            f"the system refused{where}: {problem.strerror or problem}; make room or mend it, and run the same command."
+        )
+        sys.exit(1)
+    except (KeyboardInterrupt, SystemExit) as end:  # typer turns an interrupt into exit code 130
+        code = end.code if isinstance(end, SystemExit) else 130
+        if code == 130:
+            _say("stopped; run the same command to go on.")
+        sys.exit(code)
+
+
+def _say(words: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"mmu: {words}", style="red", markup=False)

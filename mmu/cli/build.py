@@ -67,10 +67,10 @@ def build(
     progress = Progress(quiet)
     console = Console(highlight=False, soft_wrap=True)
     if dry_run:
-        console.print(estimate_words(run.dry_run(spec, progress), spec.release.title))
+        console.print(estimate_words(run.dry_run(spec, progress), spec.release.title), markup=False)
         return
     report = run.build(spec, progress, confirm=lambda cost: yes or _asked(cost))
-    console.print(report_words(report))
+    console.print(report_words(report), markup=False)
     sys.exit(report.code)
 
 
@@ -106,6 +106,8 @@ def report_words(report: run.Report) -> str:
         lines += [f"  {kind} {count:,}: {reason}" for reason, count in counts[kind].items()]
     if report.absent:
         lines.append(f"  {report.absent:,} catalogue files are absent upstream (named in the ledger)")
+    if report.not_there:
+        lines.append(f"  {report.not_there:,} catalogue files the archive may have are not there (named in the ledger)")
     if not counts["selected"]:
         lines.append("  this selection holds no objects; the dataset is empty and its card says so")
     return "\n".join(lines)

@@ -39,6 +39,8 @@ def fetch(
     )
     got = fetch_raw(spec, Progress(), confirm=lambda _: yes)
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{spec.raw}: {got.files:,} files, {human_bytes(got.bytes)}; {got.reused:,} were there already.")
+    console.print(
+        f"{spec.raw}: {got.files:,} files, {human_bytes(got.bytes)}; {got.reused:,} were there already.", markup=False
+    )
     for path in got.absent:
         console.print(f"  absent upstream: {path}", markup=False)

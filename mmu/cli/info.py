@@ -54,9 +54,10 @@ def _describe_dataset(path: Path, columns: bool, console: Console) -> None:
     from mmu.build.progress import human_bytes
 
     dataset = mmu.open(path)
-    for name in dataset.releases:
-        console.print(str(mmu.open(path, name) if name != dataset.release else dataset), markup=False)
-        folder = path if path.name == name else path / name
+    one = dataset.path.resolve() == path.resolve() or (path / "collection.properties").is_file()
+    for name in [dataset.release] if one else dataset.releases:
+        folder = dataset.path.parent / name
+        console.print(str(mmu.open(folder)), markup=False)
         if (ledger := read_ledger(folder / "_mmu")) is not None:
             counts = ledger.build["counts"]
             console.print(

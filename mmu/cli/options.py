@@ -58,7 +58,7 @@ def parse_bytes(text: str) -> int:
     number = word.rstrip("abcdefghijklmnopqrstuvwxyz ")
     try:
         return int(float(number) * _SUFFIXES[word[len(number) :].strip()])
-    except (KeyError, ValueError) as problem:
+    except (KeyError, ValueError, OverflowError) as problem:
         msg = f"{text!r} is not a size; write it like 16MB, 1GiB or 500000."
         raise UsageError(msg) from problem
 

@@ -103,11 +103,11 @@ def _write_collection(root: Path, survey: Survey, release: Release) -> None:
 def _write_tables(
     folder: Path, facts: Mapping[str, object], partitions: Sequence[Partition], schema: pa.Schema
 ) -> None:
-    write_text(folder / "hats.properties", _properties(facts))
     lines = [f"{partition.order},{partition.pixel}" for partition in partitions]
     write_text(folder / "partition_info.csv", "\n".join(["Norder,Npix", *lines]) + "\n")
     with replacing(folder / "dataset" / "_common_metadata") as unfinished:
         pq.write_metadata(schema, unfinished)
+    write_text(folder / "hats.properties", _properties(facts))  # last: with it the folder is a catalogue
 
 
 def _properties(facts: Mapping[str, object]) -> str:
