@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from mmu.archive.fetch import Fetcher
+from mmu.build.estimate import Confirm, ask, estimate, refuse_without_space
 from mmu.build.executor import open_executor
 from mmu.build.files import writable
 from mmu.build.plan import make_plan, unit_files
 from mmu.build.progress import Progress
-from mmu.build.run import Confirm, ask, estimate, opened, refuse_without_space
+from mmu.build.run import opened
 from mmu.build.spec import BuildSpec
 from mmu.errors import AbsentUpstreamError
 from mmu.survey import File
@@ -41,7 +42,7 @@ def fetch_raw(spec: BuildSpec, progress: Progress, confirm: Confirm | None = Non
             executor.close()
         cost = estimate(spec, plan)
         refuse_without_space(spec.raw, cost.download_bytes)
-        ask(cost, spec, confirm)
+        ask(cost, confirm)
         files = {file.path: file for unit in unit_files(spec, plan).values() for file in unit}
         return _all(list(files.values()), fetcher, spec.survey.policy.connections, progress)
 

@@ -8,7 +8,7 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -21,12 +21,13 @@ import pyarrow.compute as pc
 
 from mmu.archive.fetch import Fetcher
 from mmu.archive.source import Source, open_source
+from mmu.build.estimate import Confirm, Estimate, ask, estimate, refuse_without_space
 from mmu.build.executor import open_executor
 from mmu.build.files import writable, write_json
 from mmu.build.journal import Journal
 from mmu.build.ledger import WRITTEN, Folded, Ledger, balance, fold, read_ledger
-from mmu.build.plan import Plan, load_plan, make_plan, unit_files
-from mmu.build.progress import Progress, human_bytes
+from mmu.build.plan import Plan, load_plan, make_plan
+from mmu.build.progress import Progress
 from mmu.build.spec import BuildSpec
 from mmu.build.work import Work
 from mmu.errors import MmuError, UsageError
@@ -34,25 +35,6 @@ from mmu.schema import HEALPIX
 from mmu.shards.card import write_card
 from mmu.shards.catalogue import write_catalogue
 from mmu.shards.parquet import Shard, checksum
-
-ASK_ABOVE_BYTES = 100_000_000_000
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a build will take, before it starts: for `--dry-run` and for the question above 100 GB."""
-
-    objects: int
-    units: int
-    files: int
-    download_bytes: int
-    output_bytes: int
-    shards: int
-
-    @property
-    def seconds(self) -> float:
-        """A guess: 20 MB/s from the archive, 100 MB/s through reading and writing, whichever is slower."""
-        return max(self.download_bytes / 20e6, (self.download_bytes + self.output_bytes) / 100e6)
 
 
 @dataclass(frozen=True)
@@ -71,9 +53,6 @@ class Report:
     @property
     def code(self) -> int:
         return 1 if self.counts["failed"] or self.absent else 0
-
-
-Confirm = Callable[[Estimate], bool]
 
 
 def build(spec: BuildSpec, progress: Progress | None = None, confirm: Confirm | None = None) -> Report:
@@ -103,7 +82,7 @@ def build(spec: BuildSpec, progress: Progress | None = None, confirm: Confirm | 
             _refuse_loss(spec, before, plan)
             cost = estimate(spec, plan)
             refuse_without_space(spec.root, cost.output_bytes)
-            ask(cost, spec, confirm)
+            ask(cost, confirm)
             with closing(Journal(spec.work / "journal.jsonl")) as journal:
                 ledger = Work(spec, plan, before, fetcher, executor, journal, progress).run()
         finally:
@@ -121,13 +100,6 @@ def dry_run(spec: BuildSpec, progress: Progress | None = None) -> Estimate:
             return estimate(spec, make_plan(spec, fetcher, executor, progress))
     finally:
         executor.close()
-
-
-def estimate(spec: BuildSpec, plan: Plan) -> Estimate:
-    """Files, bytes and objects of a plan."""
-    files = {file.path: file.bytes for unit in unit_files(spec, plan).values() for file in unit}
-    size = len(plan.objects) * plan.bytes_per_row
-    return Estimate(len(plan.objects), len(plan.rows_of_unit), len(files), sum(files.values()), size, len(plan.leaves))
 
 
 @contextmanager
@@ -225,26 +197,6 @@ def _refuse_loss(spec: BuildSpec, before: Folded | None, plan: Plan) -> None:
         raise MmuError(
             f"{len(gone):,} objects of {spec.folder} (for example {gone[0].as_py()}) are not in this selection now "
             f"({why}); nothing was changed. Wait until the archive is whole again, or give another --out."
-        )
-
-
-def ask(cost: Estimate, spec: BuildSpec, confirm: Confirm | None) -> None:
-    """Ask before what moves more than 100 GB; refuse it where nobody can be asked."""
-    total = cost.download_bytes + cost.output_bytes
-    if total > ASK_ABOVE_BYTES and not (confirm is not None and confirm(cost)):
-        raise UsageError(
-            f"This fetches about {human_bytes(cost.download_bytes)} and writes {human_bytes(cost.output_bytes)}; "
-            "say --yes if that is meant, or give a smaller --region or --max-objects."
-        )
-
-
-def refuse_without_space(folder: Path, needed: int) -> None:
-    """Refuse now what would fill the disk later."""
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise UsageError(
-            f"This writes about {human_bytes(needed)} and {folder} has {human_bytes(free)} free; "
-            "give a smaller --region, --max-objects, or another --out or --cache."
         )
 
 

@@ -11,7 +11,8 @@ from rich.console import Console
 from mmu.cli import options as o
 
 if TYPE_CHECKING:
-    from mmu.build import run
+    from mmu.build.estimate import Estimate
+    from mmu.build.run import Report
 
 
 def build(
@@ -37,8 +38,9 @@ def build(
 ) -> None:
     """Build a dataset: fetch from the archive, cut, check, write shards; every object accounted for.
 
-    Run the same command again to resume or to retry what failed. Exit code 0: all there; 1: partial (the ledger says
-    what is missing and why); 2: it cannot be done as asked.
+    Run the same command again to resume, or to retry what failed.
+    Exit code 0: all there; 1: partial (the ledger says what is missing and
+    why); 2: it cannot be done as asked.
 
     \b
     mmu build desi --source simulated --max-objects 60 --out data
@@ -74,11 +76,11 @@ def build(
     sys.exit(report.code)
 
 
-def _asked(cost: run.Estimate) -> bool:
+def _asked(cost: Estimate) -> bool:
     return sys.stdin.isatty() and typer.confirm(f"{estimate_words(cost, 'This build')}\nGo on?")
 
 
-def estimate_words(cost: run.Estimate, title: str) -> str:
+def estimate_words(cost: Estimate, title: str) -> str:
     """What a build would take, in words."""
     from mmu.build.progress import human_bytes, human_time
 
@@ -89,7 +91,7 @@ def estimate_words(cost: run.Estimate, title: str) -> str:
     )
 
 
-def report_words(report: run.Report) -> str:
+def report_words(report: Report) -> str:
     """What a build did, in words."""
     from mmu.build.progress import human_bytes, human_time
 

@@ -186,7 +186,7 @@ def test_dry_run_leaves_nothing(toy: Any, tmp_path: Path) -> None:
 
 
 def test_a_large_build_asks_first(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmu.build.run.ASK_ABOVE_BYTES", 10)
+    monkeypatch.setattr("mmu.build.estimate.ASK_ABOVE_BYTES", 10)
     with pytest.raises(UsageError, match="--yes"):
         toy.build(tmp_path / "out")
     assert build(toy.spec(tmp_path / "out"), confirm=lambda _: True).code == 0
