@@ -84,7 +84,13 @@ def test_adding_a_region_equals_building_both_at_once(toy: Any, tmp_path: Path) 
     left, right = "box:8,10,-5,5", "box:10,12,-5,5"
     toy.build(tmp_path / "both")
     first = toy.build(tmp_path / "out", regions=(left,))
+    before = {
+        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "out/toy/v1").rglob("Npix=*.parquet")
+    }
     second = toy.build(tmp_path / "out", regions=(right,), add=True)
+    same = {path: when for path, (data, when) in before.items() if path.exists() and path.read_bytes() == data}
+    assert same, "no shard was left as it was"
+    assert {path: path.stat().st_mtime_ns for path in same} == same, "a shard that did not change was rewritten"
     assert 0 < first.counts["written"] < second.counts["written"] == 36
     ours, whole = _tree(tmp_path / "out/toy/v1"), _tree(tmp_path / "both/toy/v1")
     assert {n: b for n, b in ours.items() if "Npix" in n} == {n: b for n, b in whole.items() if "Npix" in n}
