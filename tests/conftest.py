@@ -8,6 +8,18 @@ from pathlib import Path
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("reliability")
+    group.addoption("--thorough", action="store_true", help="the long runs: 200 random kills, thousands of bad files")
+    group.addoption("--report", type=Path, help="write what tests/reliability found to this Markdown file")
+
+
+@pytest.fixture(scope="session")
+def thorough(request: pytest.FixtureRequest) -> bool:
+    """True in `make reliability`, False in `make test`."""
+    return bool(request.config.getoption("--thorough"))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real survey files, or a skip that says why."""

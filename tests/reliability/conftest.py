@@ -1,0 +1,61 @@
+"""What the reliability tests found, as the tables of docs/reliability.md.
+
+A test that passed calls `tally(section, what, outcome)` once for each case it tried, or with a count of like cases. The
+page is written only when every test passed, so its n/n are the cases that ran and none that failed.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Tally = Callable[..., None]
+Rows = list[tuple[str, str, int]]
+
+_KEY = pytest.StashKey[dict[str, Rows]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_KEY] = {}
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Tally:
+    """`tally(section, what, outcome, count=1)` adds a line to a section's table."""
+    sections = request.config.stash[_KEY]
+
+    def add(section: str, what: str, outcome: str, count: int = 1) -> None:
+        sections.setdefault(section, []).append((what, outcome, count))
+
+    return add
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    page: Path | None = session.config.getoption("--report")
+    sections = session.config.stash[_KEY]
+    if page is not None and exitstatus == 0 and sections:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(page_text(sections), encoding="utf-8")
+
+
+def page_text(sections: dict[str, Rows]) -> str:
+    """The page: a summary, then a table for each section."""
+    machine = f"Python {platform.python_version()} on {platform.system()}"
+    lines = [
+        "# What it survives",
+        "",
+        f"Written by `make reliability` ({machine}); a case that fails ends that command and leaves this page alone.",
+        "",
+        "| | cases | |",
+        "|---|---|---|",
+    ]
+    for section, rows in sections.items():
+        total = sum(count for _, _, count in rows)
+        lines.append(f"| [{section}](#{section.lower().replace(' ', '-')}) | {total}/{total} | |")
+    for section, rows in sections.items():
+        lines += ["", f"## {section}", "", "| case | what happened | n |", "|---|---|---|"]
+        lines += [f"| {what} | {outcome} | {count} |" for what, outcome, count in rows]
+    return "\n".join(lines) + "\n"
