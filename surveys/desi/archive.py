@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmu.fits import FitsFile, open_fits, same_text, text
 from mmu.sky.region import Region
 from mmu.survey import Candidates, File, Group, Paths, Release
-from surveys.desi.tables import FitsFile, open_fits, same_text, text
 
 ORDER = 6
 REDROCK_BYTES, COADD_BYTES = 700_000, 220_000_000

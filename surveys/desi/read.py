@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mmu.fits import SIGN, FitsFile, open_fits, text
 from mmu.schema import table_of
 from mmu.survey import Paths, Records, Release
 from surveys.desi import FIBERMAP, REDSHIFTS, TSNR2
 from surveys.desi.archive import files
 from surveys.desi.coadd import ARMS, BLOCK, NDIAG, PIXELS, Arm, Merged, lattice, lsf_variance, merge_into
-from surveys.desi.tables import SIGN, FitsFile, open_fits, text
 
 PLANES = ("FLUX", "IVAR", "MASK", "RESOLUTION")
 Ids = NDArray[np.int64]

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mmu.sky.region import Region
+from mmu.stamps import bit_mask
 from mmu.survey import Candidates, File, Group, Paths, Release
 from surveys.legacysurvey.fitsfile import read_columns
-from surveys.legacysurvey.stamps import bit_mask
 
 Facts = Mapping[str, Any]
 Columns = dict[str, npt.NDArray[Any]]

@@ -10,8 +10,7 @@ from dataclasses import replace
 
 from mmu.schema import IDENTITY, MODALITIES, Column, Schema, list_of, picture
 from mmu.survey import Hdf5Column
-from surveys.legacysurvey.neighbours import LISTED
-from surveys.legacysurvey.stamps import SIZE
+from surveys.legacysurvey.neighbours import LISTED, SIZE
 
 WISE = ("W1", "W2", "W3", "W4")
 FLUX, PER_FLUX = "nanomaggy", "1/nanomaggy^2"

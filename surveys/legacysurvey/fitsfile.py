@@ -1,25 +1,19 @@
-"""Reading the archive's FITS files: bounded before anything is decoded, and every defect told in one sentence."""
+"""Planes and columns of the archive's FITS files, checked against what a brick is."""
 
 from __future__ import annotations
 
-import contextlib
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyWarning
 
-from mmu.errors import FormatError
+from mmu.fits import open_fits
 
 LARGEST_SIDE = 8192
 """Pixels; a brick has 3600. A header that promises more is refused before a byte is decompressed."""
-MOST_TABLE_BYTES = 1 << 35
-
-_DEFECTS = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, AstropyWarning)
 
 
 def read_plane(path: Path, kinds: str, brick: str = "") -> tuple[npt.NDArray[Any], fits.Header]:
@@ -32,62 +26,32 @@ def read_plane(path: Path, kinds: str, brick: str = "") -> tuple[npt.NDArray[Any
 
     Returns:
         Pixels (side, side) as stored, row 0 in the south.
+
+    Raises:
+        FormatError: there is no such image.
     """
-    with _open(path) as hdus:
-        hdu = next((hdu for hdu in hdus if hdu.is_image and len(hdu.shape) > 0), None)
-        if hdu is None:
-            raise FormatError(f"{path.name}: expected an image HDU, found {[hdu.name for hdu in hdus]}.")
-        shape, header = hdu.shape, hdu.header
+    with open_fits(path, largest=8 * LARGEST_SIDE**2) as file:
+        number = next((n for n, hdu in enumerate(file.hdus) if len(hdu.image_shape) > 0 and not hdu.is_table), None)
+        if number is None:
+            raise file.error(f"expected an image HDU, found {file.names}")
+        shape, header = file.hdu(number).image_shape, file.header(number)
         if len(shape) != 2 or shape[0] != shape[1] or not 0 < shape[0] <= LARGEST_SIDE:
-            raise FormatError(f"{path.name}: expected a square plane of at most {LARGEST_SIDE} pixels, found {shape}.")
+            raise file.error(f"expected a square plane of at most {LARGEST_SIDE} pixels, found {shape}")
         found = str(header.get("BRICK", header.get("BRICKNAM", brick))).strip()  # BRICKNAM until DR7
         if brick and found != brick:
-            raise FormatError(f"{path.name}: expected brick {brick}, found {found!r} in the header.")
-        plane = np.asarray(hdu.data)
-    if plane.dtype.kind not in kinds:
-        raise FormatError(f"{path.name}: expected pixels of kind {kinds!r}, found {plane.dtype}.")
+            raise file.error(f"expected brick {brick}, found {found!r} in the header")
+        plane = np.array(file.plane(number))
+        if plane.dtype.kind not in kinds:
+            raise file.error(f"expected pixels of kind {kinds!r}, found {plane.dtype}")
     return plane, header
 
 
 def read_columns(
     path: Path, names: Iterable[str], optional: Iterable[str] = (), rows: npt.NDArray[np.intp] | None = None
 ) -> dict[str, npt.NDArray[Any]]:
-    """Columns of the first table of a file, native-endian, by upper-case name whatever their case in the file.
-
-    Text comes without padding, as `U`. Only the columns named are touched; `optional` ones may be absent.
-    """
-    with _open(path) as hdus:
-        hdu = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)), None)
-        if hdu is None:
-            raise FormatError(f"{path.name}: expected a binary table, found {[hdu.name for hdu in hdus]}.")
-        if hdu.header["NAXIS1"] * hdu.header["NAXIS2"] > MOST_TABLE_BYTES:
-            raise FormatError(f"{path.name}: a table of {hdu.header['NAXIS2']} rows is more than can be meant.")
-        stored = {str(name).upper(): name for name in hdu.columns.names}
-        missing = sorted(set(names) - set(stored))
-        if missing:
-            raise FormatError(f"{path.name}: expected the columns {missing}; found {len(stored)} others.")
-        wanted = [*names, *(name for name in optional if name in stored)]
-        return {name: _native(hdu.data.field(stored[name]), rows) for name in wanted}
-
-
-def _native(values: Any, rows: npt.NDArray[np.intp] | None) -> npt.NDArray[Any]:
-    """A copy that does not keep the file open, in this machine's byte order."""
-    column = np.asarray(values if rows is None else values[rows])
-    if column.dtype.kind in "SU":
-        return np.char.rstrip(column.astype(np.str_))
-    return column.astype(column.dtype.newbyteorder("="), copy=True)
-
-
-@contextlib.contextmanager
-def _open(path: Path) -> Iterator[fits.HDUList]:
-    """An open file; anything astropy finds wrong with it becomes a FormatError that names it."""
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message=".*truncated.*", category=AstropyWarning)
-            with path.open("rb") as file, fits.open(file, memmap=True, lazy_load_hdus=True) as hdus:
-                yield hdus
-    except FormatError:
-        raise
-    except _DEFECTS as problem:
-        msg = f"{path.name}: expected a FITS file of the Legacy Surveys, found one that cannot be read ({problem})."
-        raise FormatError(msg) from problem
+    """Columns of the first table of a file, by upper-case name whatever their case in the file."""
+    with open_fits(path) as file:
+        number = next((n for n, hdu in enumerate(file.hdus) if hdu.is_table), None)
+        if number is None:
+            raise file.error(f"expected a binary table, found {file.names}")
+        return file.columns(number, names, optional, rows)

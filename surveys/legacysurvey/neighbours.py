@@ -12,7 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from surveys.legacysurvey.stamps import SIZE, Starts
+from mmu.stamps import Starts
+
+SIZE = 160
+"""Pixels along the side of a stamp."""
 
 LISTED = 20
 TYPE_CODES = {"PSF": 1, "REX": 2, "EXP": 3, "DEV": 4, "SER": 5, "DUP": 6}

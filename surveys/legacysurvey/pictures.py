@@ -13,7 +13,8 @@ import pyarrow as pa
 from PIL import Image
 
 from mmu.errors import FormatError
-from surveys.legacysurvey.stamps import SIZE, Starts, cut
+from mmu.stamps import Starts, cut
+from surveys.legacysurvey.neighbours import SIZE
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

@@ -15,15 +15,16 @@ import numpy.typing as npt
 import pyarrow as pa
 from astropy.wcs import WCS
 
+from mmu import stamps
 from mmu.errors import FormatError
 from mmu.schema import arrow_field, table_of
 from mmu.sky.healpix import separation_deg
 from mmu.survey import Paths, Records, Release
-from surveys.legacysurvey import neighbours, pictures, stamps
+from surveys.legacysurvey import neighbours, pictures
 from surveys.legacysurvey.archive import coadd_path, tractor_path
 from surveys.legacysurvey.columns import catalogue_columns
 from surveys.legacysurvey.fitsfile import read_columns, read_plane
-from surveys.legacysurvey.stamps import SIZE
+from surveys.legacysurvey.neighbours import SIZE
 
 NOT_LISTED = "not in the Tractor catalogue of its brick"
 MOVED = "at another position in the Tractor catalogue"
@@ -134,7 +135,7 @@ def cut_images(
         here = (plane.shape, tuple(header.get(key) for key in ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2")))
         if wcs is None:
             wcs, first = stamps.coordinates(header), here
-            starts = stamps.stamp_starts(stamps.pixel_positions(wcs, ra, dec))
+            starts = stamps.stamp_starts(stamps.pixel_positions(wcs, ra, dec), SIZE)
         if here != first:
             raise FormatError(f"{local[kind].name}: expected the geometry {first} of the other planes, found {here}.")
         stamps.cut(plane, starts, out)

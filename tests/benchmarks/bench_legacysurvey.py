@@ -34,8 +34,8 @@ from mmu.simulate import Sky
 from mmu.sky import healpix
 from mmu.survey import Group, cut_reasons
 from surveys.legacysurvey import SURVEY
+from surveys.legacysurvey.neighbours import SIZE
 from surveys.legacysurvey.read import read
-from surveys.legacysurvey.stamps import SIZE
 
 BRICK = "1856p000"
 RELEASE = SURVEY.default_release

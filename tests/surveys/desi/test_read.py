@@ -12,12 +12,12 @@ import pytest
 from astropy.io import fits
 
 from mmu.errors import FormatError
+from mmu.fits import open_fits
 from mmu.simulate import Sky
 from surveys.desi import DR1_MAIN, EDR_SV3, archive, simulate
 from surveys.desi.coadd import ARMS, PIXELS, Arm, lattice, lsf_variance, merge
 from surveys.desi.read import merged_spectra, read
 from surveys.desi.simulate_targets import RELEASES, observe
-from surveys.desi.tables import open_fits
 
 SKY = Sky()
 

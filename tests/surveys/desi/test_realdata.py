@@ -10,11 +10,11 @@ import pytest
 from astropy.io import fits
 
 from mmu.errors import FormatError
+from mmu.fits import open_fits, same_text
 from surveys.desi import FIBERMAP, REDSHIFTS, TSNR2
 from surveys.desi.archive import primary
 from surveys.desi.coadd import PIXELS
 from surveys.desi.read import columns, merged_spectra, spectra, targets
-from surveys.desi.tables import open_fits, same_text
 
 TARGET = 39633345008634465
 

@@ -132,8 +132,8 @@ def test_a_catalogue_without_a_column_is_an_error_that_names_it(paths: dict[str,
     with fits.open(paths[group.files[0].path]) as hdus:
         columns = [column for column in hdus[1].columns if column.name.upper() != "FLUX_Z"]
         fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "broken.fits")
-    with pytest.raises(FormatError, match=r"broken\.fits: expected the columns \['FLUX_Z'\]"):
+    with pytest.raises(FormatError, match=r"broken\.fits: no column FLUX_Z in 1"):
         ARCHIVE.select(RELEASES[0], group, paths | {group.files[0].path: tmp_path / "broken.fits"})
     (tmp_path / "page.fits").write_text("<html>Not found</html>")
-    with pytest.raises(FormatError, match=r"page\.fits: expected a FITS file"):
+    with pytest.raises(FormatError, match=r"page\.fits: not a whole FITS file"):
         ARCHIVE.select(RELEASES[0], group, paths | {group.files[0].path: tmp_path / "page.fits"})

@@ -10,9 +10,9 @@ from astropy.io import fits
 from astropy.nddata import Cutout2D
 from astropy.wcs import WCS
 
+from mmu import stamps
 from mmu.errors import FormatError
 from mmu.schema import Schema, table_of
-from surveys.legacysurvey import stamps
 from surveys.legacysurvey.archive import object_ids, quality_cuts, survey_bricks
 from surveys.legacysurvey.columns import catalogue_columns
 from surveys.legacysurvey.fitsfile import read_columns, read_plane
@@ -41,7 +41,7 @@ def test_stamps_of_a_real_brick_are_pixel_exact(folder: Path) -> None:
     positions = stamps.pixel_positions(ours, ra, dec)
     np.testing.assert_allclose(positions, np.stack([x, y], 1), atol=1e-6)
     flux, ivar = (np.zeros((40, 160, 160), np.float32) for _ in range(2))
-    starts = stamps.stamp_starts(positions)
+    starts = stamps.stamp_starts(positions, 160)
     stamps.cut(plane, starts, flux)
     stamps.cut(inverse, starts, ivar)
     for index, position in enumerate(zip(x, y, strict=True)):
@@ -100,10 +100,10 @@ def test_older_rows_go_through_the_table_functions(folder: Path, name: str) -> N
         needed = ["FLUX_Z", "MW_TRANSMISSION_Z", "NOBS_G", "NOBS_R", "NOBS_Z", "TYPE", "MASKBITS"]
         cuts = quality_cuts(read_columns(folder / name, needed), "grz", 21.0, (0, 1))
         assert all(mask.shape == (6,) for mask in cuts.values())
-    with pytest.raises(FormatError, match="expected the columns"):
+    with pytest.raises(FormatError, match="no column"):
         read_sources(folder / name, "grz", "Z")
 
 
 def test_a_table_of_bricks_of_another_release_is_refused(folder: Path) -> None:
-    with pytest.raises(FormatError, match=r"survey-bricks-dr6\.fits\.gz: expected the columns \['BRICKID'\]"):
+    with pytest.raises(FormatError, match=r"survey-bricks-dr6\.fits\.gz: no column BRICKID"):
         survey_bricks(folder / "survey-bricks-dr6.fits.gz", "grz")

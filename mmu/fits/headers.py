@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from math import prod
-from typing import BinaryIO
+from typing import IO
 
 RECORD, CARD = 2880, 80
 _TEXT = re.compile(rb" *'((?:[^']|'')*)'")
@@ -16,12 +16,13 @@ _TEXT = re.compile(rb" *'((?:[^']|'')*)'")
 
 @dataclass(frozen=True)
 class Hdu:
-    """One HDU: its EXTNAME in capitals, its cards as they stand, and where its data are, in bytes."""
+    """One HDU: EXTNAME in capitals, cards as they stand, where its data are in bytes, and the header as one block."""
 
     name: str
     cards: dict[bytes, bytes]
     start: int
     size: int
+    block: bytes = b""
 
     def text(self, key: str) -> str:
         """A card's text without trailing blanks, empty without such a card."""
@@ -50,13 +51,36 @@ class Hdu:
         """The lengths of the axes, slowest first; empty without data."""
         return tuple(self.count(f"NAXIS{axis}") for axis in range(self.count("NAXIS"), 0, -1))
 
+    def has(self, key: str) -> bool:
+        """True if there is such a card."""
+        return key.encode() in self.cards
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """The shape of the image, also of one stored as a table of compressed tiles."""
+        if not self.compressed:
+            return self.shape
+        return tuple(self.count(f"ZNAXIS{axis}") for axis in range(self.count("ZNAXIS"), 0, -1))
+
+    @property
+    def is_table(self) -> bool:
+        """True for a binary table that is one, not an image in compressed tiles."""
+        return self.text("XTENSION") == "BINTABLE" and not self.compressed
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """Bytes that the data fill once they are unpacked, as the header declares them."""
+        if not self.compressed:
+            return self.size
+        return prod(self.image_shape) * abs(self.count("ZBITPIX")) // 8
+
     @property
     def compressed(self) -> bool:
         """True for an image stored as a table of compressed tiles."""
         return self.cards.get(b"ZIMAGE", b"").partition(b"/")[0].strip() == b"T"
 
 
-def read_headers(file: BinaryIO) -> list[Hdu]:
+def read_headers(file: IO[bytes]) -> list[Hdu]:
     """The HDUs of a file, the primary one first; what follows the last is ignored.
 
     Raises:
@@ -81,7 +105,7 @@ def read_headers(file: BinaryIO) -> list[Hdu]:
     return found
 
 
-def _header(file: BinaryIO, first: bytes) -> bytes:
+def _header(file: IO[bytes], first: bytes) -> bytes:
     """The records of one header, up to its END; nothing if it does not begin with that card."""
     text = file.read(RECORD)
     if not text.startswith(first):
@@ -108,4 +132,6 @@ def _hdu(text: bytes, start: int) -> Hdu:
     bare = Hdu("", cards, start, 0)
     pixels = prod(bare.shape) if bare.shape else 0
     size = abs(bare.count("BITPIX")) // 8 * bare.count("GCOUNT", 1) * (bare.count("PCOUNT", 0) + pixels)
-    return Hdu(bare.text("EXTNAME").upper(), cards, start, size)
+    if size < 0 or min(bare.shape, default=0) < 0:
+        raise ValueError("a header declares a negative size")
+    return Hdu(bare.text("EXTNAME").upper(), cards, start, size, text)

@@ -1,6 +1,7 @@
 """From planes to stamps: where to cut, cutting, and which pixels are good. Nothing is ever resampled.
 
 Pixel coordinates are 0-based: the centre of the first pixel is 0. A stamp of 160 pixels has its centre at 79.5.
+N is a number of stamps, S the pixels along a side.
 """
 
 from __future__ import annotations
@@ -15,9 +16,6 @@ from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
 
 from mmu.errors import FormatError
-
-SIZE = 160
-CENTRE = (SIZE - 1) / 2
 
 Floats = npt.NDArray[np.float64]
 Starts = npt.NDArray[np.int64]
@@ -47,24 +45,25 @@ def pixel_scale(wcs: WCS) -> float:
     return float(np.sqrt(wcs.proj_plane_pixel_area().to_value("arcsec2")))
 
 
-def stamp_starts(positions: Floats) -> Starts:
-    """First column and row (N, 2) of the stamps whose centres are nearest to the positions (N, 2).
+def stamp_starts(positions: Floats, size: int) -> Starts:
+    """First column and row (N, 2) of the stamps of `size` pixels whose centres are nearest to the positions (N, 2).
 
     Halves go down, as astropy's Cutout2D has it. May be negative: stamps hang over the edge.
     """
-    return np.ceil(positions - CENTRE - 0.5).astype(np.int64)
+    return np.ceil(positions - size / 2).astype(np.int64)
 
 
 def cut(plane: npt.NDArray[Any], starts: Starts, out: npt.NDArray[Any]) -> None:
-    """Copy the stamps at `starts` (N, 2) from a plane (rows, columns[, channels]) into `out` (N, 160, 160[, channels]).
+    """Copy the stamps at `starts` (N, 2) from a plane (rows, columns[, channels]) into `out` (N, S, S[, channels]).
 
     What lies outside the plane is left as `out` has it. One slice copy a stamp, to the dtype of `out`.
     """
     height, width = plane.shape[:2]
-    if out.shape[:3] != (len(starts), SIZE, SIZE):
-        raise FormatError(f"Expected room for {len(starts)} stamps of {SIZE} x {SIZE}, found {out.shape}.")
+    size = out.shape[1]
+    if out.shape[:3] != (len(starts), size, size):
+        raise FormatError(f"Expected room for {len(starts)} square stamps, found {out.shape}.")
     for stamp, (x, y) in zip(out, starts.tolist(), strict=True):
-        bottom, top, left, right = max(y, 0), min(y + SIZE, height), max(x, 0), min(x + SIZE, width)
+        bottom, top, left, right = max(y, 0), min(y + size, height), max(x, 0), min(x + size, width)
         if bottom < top and left < right:
             stamp[bottom - y : top - y, left - x : right - x] = plane[bottom:top, left:right]
 
@@ -88,7 +87,7 @@ def bit_mask(bits: Iterable[int]) -> int:
 def good_pixels(
     maskbits: npt.NDArray[np.int32], ivar: npt.NDArray[np.float32], bits: Iterable[int]
 ) -> npt.NDArray[np.bool_]:
-    """True where a pixel is usable: none of `bits` set in (N, 160, 160) and ivar > 0 in (N, bands, 160, 160).
+    """True where a pixel is usable: none of `bits` set in (N, S, S) and ivar > 0 in (N, bands, S, S).
 
     Bit 0 (NPRIMARY) says that another brick holds the pixel as well, not that anything is wrong with it.
     """
