@@ -11,6 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmu.fits import SIGN, FitsFile, open_fits, text
+from mmu.rows import missing
+from mmu.rows import positions as rows_of
 from mmu.schema import table_of
 from mmu.survey import Paths, Records, Release
 from surveys.desi import FIBERMAP, REDSHIFTS, TSNR2
@@ -95,27 +97,16 @@ def merged_spectra(coadd: FitsFile, target: Ids) -> Merged:
     return out
 
 
-def positions(file: FitsFile, table: str, target: Ids) -> Ids:
+def positions(file: FitsFile, table: str, target: Ids) -> NDArray[np.intp]:
     """Row of each target in a table.
 
     Raises:
         FormatError: a target is not there.
     """
-    listed = targets(file, table)
-    order = np.argsort(listed, kind="stable")
-    place = np.searchsorted(listed, target, sorter=order)
-    rows = order[np.minimum(place, len(listed) - 1)] if len(listed) else np.empty(0, dtype=np.int64)
-    if len(rows) != len(target) or not np.array_equal(listed[rows], target):
-        raise file.error(f"a target asked for is not listed in {table}")
-    return rows
-
-
-def missing(target: Ids, listed: Ids, kind: str) -> dict[str, str]:
-    """Targets that a file does not list, or lists more than once -> why they cannot be had."""
-    distinct, count = np.unique(listed, return_counts=True)
-    absent, twice = ~np.isin(target, distinct), np.isin(target, distinct[count > 1])
-    gone = dict.fromkeys(target[absent].astype(np.str_).tolist(), f"not in the {kind} file")
-    return gone | dict.fromkeys(target[twice].astype(np.str_).tolist(), f"more than once in the {kind} file")
+    try:
+        return rows_of(target, targets(file, table))
+    except KeyError as problem:
+        raise file.error(f"a target asked for is not listed in {table}") from problem
 
 
 def _place(unit: str, count: int) -> Columns:

@@ -11,6 +11,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from mmu.errors import FormatError
+from mmu.rows import missing, positions
 from mmu.schema import Column, table_of
 from mmu.survey import Paths, Records, Release
 from surveys.gaia import BANDS, BASES, CORRELATIONS
@@ -35,7 +36,7 @@ def read(release: Release, unit: str, paths: Paths, rows: pa.Table) -> Records:
     source, xp = (paths[file.path] for file in files(release, unit))
     wanted = rows["object_id"].to_numpy(zero_copy_only=False).astype(np.str_).astype(np.int64)
     sources, spectra = read_sources(source, wanted), read_xp(xp, wanted)
-    excluded = _missing(wanted, sources["source_id"].to_numpy(), "source") | _missing(
+    excluded = missing(wanted, sources["source_id"].to_numpy(), "source") | missing(
         wanted, spectra["source_id"].to_numpy(), "XP"
     )
     target = np.sort(wanted[[str(one) not in excluded for one in wanted.tolist()]])
@@ -132,19 +133,9 @@ def _only(table: pa.Table, wanted: Ids | None) -> pa.Table:
     return table.filter(pa.array(np.isin(table["source_id"].to_numpy(), wanted)))
 
 
-def _missing(target: Ids, listed: Ids, kind: str) -> dict[str, str]:
-    """Sources that a file does not list, or lists more than once -> why they cannot be had."""
-    distinct, count = np.unique(listed, return_counts=True)
-    absent, twice = ~np.isin(target, distinct), np.isin(target, distinct[count > 1])
-    gone = dict.fromkeys(target[absent].astype(np.str_).tolist(), f"not in the {kind} file")
-    return gone | dict.fromkeys(target[twice].astype(np.str_).tolist(), f"more than once in the {kind} file")
-
-
 def _aligned(table: pa.Table, target: Ids) -> pa.Table:
     """The rows of the targets, which are sorted, distinct and all there."""
-    listed = table["source_id"].to_numpy()
-    order = np.argsort(listed, kind="stable")
-    return table.take(pa.array(order[np.searchsorted(listed, target, sorter=order)]))
+    return table.take(pa.array(positions(target, table["source_id"].to_numpy())))
 
 
 def _filled(column: Column, values: pa.ChunkedArray) -> Any:
