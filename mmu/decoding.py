@@ -13,8 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from mmu.errors import FormatError
+
 Decoded = Any
 """An array, or a dict of them for a struct."""
+
+MOST_PIXELS = 1 << 26
+"""Of one picture; one that says it has more is refused before it is decoded."""
 
 _PICTURE = {"bytes", "path"}
 
@@ -142,8 +147,14 @@ def _pictures(array: pa.StructArray, pictures: bool) -> tuple[np.ndarray[Any, An
 def _pixels(data: bytes) -> np.ndarray[Any, Any]:
     from PIL import Image
 
-    with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image)
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG", "JPEG"]) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise FormatError(f"A picture of {image.width} x {image.height} pixels is refused: it is no stamp.")
+            return np.asarray(image)
+    except (OSError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
+        msg = f"A picture cannot be read ({problem}); expected a PNG or a JPEG."
+        raise FormatError(msg) from problem
 
 
 def _objects(rows: list[Any]) -> np.ndarray[Any, Any]:

@@ -46,12 +46,14 @@ class File:
         bytes: typical size, for the plan (never trusted when reading).
         required: without it (404 upstream) its unit cannot be read; otherwise the reader does without it.
         checksums: path of the archive's checksum list that covers this file, if the archive publishes one.
+        unpacked: the most bytes that it, or any HDU of it, may unpack to; 0 for the defaults, which are generous.
     """
 
     path: str
     bytes: int
     required: bool = True
     checksums: str = ""
+    unpacked: int = 0
 
 
 @dataclass(frozen=True)
@@ -181,10 +183,26 @@ class Policy:
 
 
 @dataclass(frozen=True)
+class Login:
+    """What an archive that wants a password calls for.
+
+    Attributes:
+        user, password: names of the environment variables that hold them.
+        register: where to get an account.
+    """
+
+    user: str
+    password: str
+    register: str
+
+
+@dataclass(frozen=True)
 class Survey:
     """One survey, as data. `module` is the package that holds its functions and texts.
 
     Attributes:
+        hosts: further `HOST[:PORT]` that the archive's redirects may lead to.
+        login: how to sign in, where the archive wants that; only ever sent to the host of `root`.
         differences: where the records differ from Multimodal Universe v1, and why; each goes into the card.
         licence: as the archive states it; `licence_id` is its SPDX-like id for the card's YAML.
     """
@@ -199,6 +217,8 @@ class Survey:
     releases: tuple[Release, ...]
     differences: tuple[str, ...] = ()
     policy: Policy = Policy()
+    hosts: tuple[str, ...] = ()
+    login: Login | None = None
 
     @property
     def default_release(self) -> Release:
@@ -282,6 +302,7 @@ __all__ = [
     "File",
     "Group",
     "Hdf5Column",
+    "Login",
     "Paths",
     "Policy",
     "Records",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mmu.errors import FormatError
 
+TYPICAL_BYTES, MOST_BYTES, MOST_LINE = 1 << 20, 64 << 20, 4096
 ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256", 96: "sha384", 128: "sha512"}
 _GNU = re.compile(r"^\\?([0-9A-Fa-f]{32,128})[ \t]+\*?(\S.*)$")
 _BSD = re.compile(r"^(?:MD5|SHA1|SHA256|SHA384|SHA512)\s*\((.+)\)\s*=\s*([0-9A-Fa-f]{32,128})$")
@@ -28,6 +29,8 @@ def parse(text: str) -> dict[str, Digest]:
     """
     table: dict[str, Digest] = {}
     for number, line in enumerate(text.lstrip("\ufeff").splitlines(), start=1):
+        if len(line) > MOST_LINE:
+            raise FormatError(f"Line {number} of the checksum list has {len(line)} characters; it cannot be used.")
         line = line.strip()
         if not line or line.startswith(("#", ";")):
             continue
@@ -67,6 +70,11 @@ def expected(list_path: Path, file_path: str) -> Digest | None:
         FormatError: the list cannot be read.
     """
     facts = list_path.stat()
+    if facts.st_size > MOST_BYTES:
+        raise FormatError(
+            f"The checksum list {list_path.name} has {facts.st_size} bytes, at most {MOST_BYTES} are read; it cannot be "
+            "used."
+        )
     table = _table(list_path, facts.st_size, facts.st_mtime_ns)
     pieces = file_path.split("/")
     for first in range(len(pieces)):

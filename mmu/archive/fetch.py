@@ -2,46 +2,52 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from zlib import crc32
 
 from filelock import FileLock
 
-from mmu.archive.checksums import Digest, expected
+from mmu.archive.checksums import TYPICAL_BYTES, Digest, expected
 from mmu.archive.host import HostGate
-from mmu.archive.part import digests, read_json, safe_join, sibling, sync_folder, write_json
+from mmu.archive.part import digests, modified, read_json, refuse_links, safe_join, sibling, sync_folder, write_json
 from mmu.archive.probe import probe
-from mmu.archive.protocol import Arrival, Order, Source
+from mmu.archive.protocol import Arrival, Order, Provenance, Source
 from mmu.errors import AbsentUpstreamError, DamagedError, DownloadError, FormatError, MmuError
 from mmu.survey import File, Policy
 
+log = logging.getLogger("mmu")
+_CLOCK = "%Y-%m-%dT%H:%M:%SZ"
 _STRIPES = 256
 _GIB = 1 << 30
+FRESH_FOR_S = 86_400.0
+"""A file in the cache that was verified this long ago is taken as it is; after that the archive is asked about it."""
 _LITTER = (".part.json", ".part.json.tmp", ".fetched.json.tmp")
 
 
 @dataclass(frozen=True)
-class Fetched:
+class Fetched(Provenance):
     """A verified local file, and where it came from.
 
     `reused`: nothing was requested for it. `owned`: it lies in the cache and may be removed with `Fetcher.discard`.
     """
 
-    path: str
     local: Path
-    bytes: int
-    sha256: str
-    url: str
-    etag: str
     reused: bool
     owned: bool
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the ledger keeps."""
+        return {field.name: getattr(self, field.name) for field in fields(Provenance)}
 
 
 class Fetcher:
@@ -54,6 +60,7 @@ class Fetcher:
         on_bytes: told of every piece that arrives, from any thread.
         copies: how many copies that fail their checks are tried before a file is given up.
         hosts: folder that processes share to keep a host's limits together; the cache if left out.
+        fresh_for: seconds after which the archive is asked whether a file in the cache is still its own.
     """
 
     def __init__(
@@ -65,13 +72,16 @@ class Fetcher:
         on_bytes: Callable[[int], None] | None = None,
         copies: int = 3,
         hosts: Path | None = None,
+        fresh_for: float = FRESH_FOR_S,
     ) -> None:
         self.source, self.cache, self._copies = source, cache, copies
         self.gate = HostGate(source.host, policy, hosts or cache)
         self._on_bytes = on_bytes or (lambda count: None)
-        self._lock = threading.Lock()
+        self._lock, self._renewing = threading.Lock(), threading.Lock()
         self._running: dict[str, Future[Fetched]] = {}
         self._in_place: dict[str, Fetched] = {}
+        self._fresh_for, self._offline = fresh_for, False
+        self._asked: set[str] = set()
         self._absent_lists: set[str] = set()
         self._fresh_lists: set[str] = set()
 
@@ -124,9 +134,10 @@ class Fetcher:
                 return self._look_at(file, local)
             if (ready := self._reuse(file, target)) is not None:
                 return ready
+            refuse_links(self.cache, target)
             wanted = self._expected(file)
             target.parent.mkdir(parents=True, exist_ok=True)
-            with self._claim(file.path):
+            with self._claim(file):
                 return self._reuse(file, target) or self._finish(file, target) or self._download(file, target, wanted)
         except MmuError:
             raise
@@ -135,34 +146,60 @@ class Fetcher:
             raise DownloadError(msg) from problem
 
     @contextmanager
-    def _claim(self, path: str) -> Iterator[None]:
-        """Only one process at a time works on a file; the other then finds it done."""
+    def _claim(self, file: File) -> Iterator[None]:
+        """Only one process at a time works on a file; the other then finds it done.
+
+        Who works on a file may come to need its checksum list: the two never share a lock.
+        """
+        kind = "listed" if file.checksums else "files"
         folder = self.cache / ".hosts"
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"files.{crc32(path.encode()) % _STRIPES:03d}.lock", thread_local=False):
+        with FileLock(folder / f"{kind}.{crc32(file.path.encode()) % _STRIPES:03d}.lock", thread_local=False):
             yield
 
-    def _known(self, file: File, target: Path, local: Path) -> Fetched | None:
+    def _known(self, target: Path, local: Path) -> Provenance | None:
         """What the sidecar says of `target`, if it is of this source and `local` has the size it gives."""
         known = read_json(sibling(target, ".fetched.json"))
-        if known.get("source") != self.source.name or not local.is_file() or local.stat().st_size != known.get("bytes"):
+        if known.pop("source", None) != self.source.name or known.keys() != {f.name for f in fields(Provenance)}:
             return None
-        return Fetched(file.path, target, known["bytes"], known["sha256"], known["url"], known["etag"], True, True)
+        return Provenance(**known) if local.is_file() and local.stat().st_size == known["bytes"] else None
 
     def _reuse(self, file: File, target: Path) -> Fetched | None:
-        """The file as an earlier run left it in the cache."""
-        if (known := self._known(file, target, target)) is None and target.exists():
-            self._set_aside(target, target)
-        return known
+        """The file as an earlier run left it in the cache, unless the archive has another version by now."""
+        known = self._known(target, target)
+        if known is None:
+            if target.exists():
+                self._set_aside(target, target)
+            return None
+        if not self.still(known):
+            log.info("%s was replaced upstream since %s; it is fetched anew.", known.path, known.time)
+            self.discard(file.path)
+            return None
+        return Fetched(**asdict(known), local=target, reused=True, owned=True)
+
+    def still(self, known: Provenance) -> bool:
+        """True unless the archive says that it has another version of a file; not asked of what was verified lately.
+
+        An archive that cannot be reached is asked once: on a machine without internet the cache is what there is.
+        """
+        if self._offline or known.path in self._asked or _age(known.time) < self._fresh_for:
+            return True
+        self._asked.add(known.path)
+        try:
+            return not self.source.changed(known, self.gate)
+        except DownloadError as problem:
+            log.info("%s What is in the cache is used as it is.", problem)
+            self._offline = True
+            return True
 
     def _finish(self, file: File, target: Path) -> Fetched | None:
         """Complete what a kill cut short between the sidecar and the rename."""
         part = sibling(target, ".part")
-        known = self._known(file, target, part)
+        known = self._known(target, part)
         if known is None or digests(part, ["sha256"])["sha256"] != known.sha256:
             return None
         self._rename(part, target)
-        return known
+        return Fetched(**asdict(known), local=target, reused=True, owned=True)
 
     def _download(self, file: File, target: Path, wanted: Digest | None) -> Fetched:
         part, problem = sibling(target, ".part"), ""
@@ -186,11 +223,12 @@ class Fetcher:
         """What is wrong with the bytes that arrived, or ""."""
         if wanted and wanted[0] not in arrival.digests:
             return "the archive's checksum list has changed its algorithm meanwhile."
+        listed = wanted is not None and arrival.digests[wanted[0]] == wanted[1]
         try:
-            probe(local, file.path)
+            probe(local, file.path, listed=listed, unpacked=file.unpacked)
         except FormatError as problem:
             return str(problem)
-        if wanted and arrival.digests[wanted[0]] != wanted[1]:
+        if wanted and not listed:
             given = arrival.digests[wanted[0]]
             return f"its {wanted[0]} is {given}, the archive's list {file.checksums} says {wanted[1]}."
         return ""
@@ -199,11 +237,11 @@ class Fetcher:
         """Sidecar, then rename: whichever moment a kill picks, `_reuse` or `_finish` know what to do."""
         with part.open("rb") as handle:
             os.fsync(handle.fileno())
-        sha256 = arrival.digests["sha256"]
-        facts = {"bytes": arrival.bytes, "sha256": sha256, "url": arrival.url, "etag": arrival.etag}
-        write_json(sibling(target, ".fetched.json"), {**facts, "source": self.source.name})
+        known = _provenance(file, arrival)
+        self._asked.add(file.path)
+        write_json(sibling(target, ".fetched.json"), {**asdict(known), "source": self.source.name})
         self._rename(part, target)
-        return Fetched(file.path, target, arrival.bytes, sha256, arrival.url, arrival.etag, False, True)
+        return Fetched(**asdict(known), local=target, reused=False, owned=True)
 
     def _rename(self, part: Path, target: Path) -> None:
         part.replace(target)
@@ -224,10 +262,10 @@ class Fetcher:
         if (seen := self._in_place.get(key)) is None:
             wanted = self._expected(file)
             found = digests(local, {"sha256", wanted[0]} if wanted else {"sha256"})
-            arrival = Arrival(facts.st_size, found, local.as_uri(), "")
+            arrival = Arrival(facts.st_size, found, local.as_uri(), "", modified(local))
             if problem := self._problem(file, local, arrival, wanted):
                 raise DamagedError(f"{local} cannot be used: {problem}")
-            seen = Fetched(file.path, local, facts.st_size, found["sha256"], arrival.url, "", True, False)
+            seen = Fetched(**asdict(_provenance(file, arrival)), local=local, reused=True, owned=False)
             self._in_place[key] = seen
         return seen
 
@@ -236,17 +274,37 @@ class Fetcher:
         if not file.checksums or file.checksums in self._absent_lists:
             return None
         try:
-            listed = self.get(File(file.checksums, 0, required=False))
+            listed = self.get(File(file.checksums, TYPICAL_BYTES, required=False))
         except AbsentUpstreamError:
             self._absent_lists.add(file.checksums)
             return None
         if not listed.reused:
             self._fresh_lists.add(file.checksums)
-        return expected(listed.local, file.path)
+        try:
+            return expected(listed.local, file.path)
+        except FormatError:
+            if listed.owned:
+                self.discard(file.checksums)
+            raise
 
     def _renewed(self, file: File, wanted: Digest) -> Digest | None:
         """The list's word after a mismatch: a list kept from an earlier run may be older than the file."""
-        if file.checksums in self._fresh_lists:
-            return wanted
-        self.discard(file.checksums)
-        return self._expected(file)
+        with self._renewing:  # another thread that doubts the list waits for the new one
+            if file.checksums not in self._fresh_lists:
+                self.discard(file.checksums)
+            return self._expected(file)
+
+
+def _provenance(file: File, arrival: Arrival) -> Provenance:
+    now = datetime.now(UTC).strftime(_CLOCK)
+    facts = (arrival.bytes, arrival.digests["sha256"], arrival.etag, arrival.modified)
+    return Provenance(file.path, arrival.url, *facts, now)
+
+
+def _age(moment: str) -> float:
+    """Seconds since a time in a sidecar; without end if it cannot be read or lies ahead (a clock was turned)."""
+    try:
+        age = (datetime.now(UTC) - datetime.strptime(moment, _CLOCK).replace(tzinfo=UTC)).total_seconds()
+    except ValueError:
+        return float("inf")
+    return age if age > -60 else float("inf")

@@ -15,16 +15,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
 import urllib3
 
+from mmu.archive.credentials import HostAuth
 from mmu.archive.host import HostGate
 from mmu.archive.part import BLOCK, Part, Version
 from mmu.errors import AbsentUpstreamError, DownloadError
 
-_RANGE = re.compile(r"^bytes (\d+)-(\d+)/(\d+|\*)$")
+_RANGE = re.compile(r"^bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)$", re.ASCII)
 _HOPS = 5
 
 
@@ -78,8 +79,9 @@ def is_loopback(host: str) -> bool:
 class HttpClient:
     """Sessions (one a thread) that talk to the registered hosts and to nobody else."""
 
-    def __init__(self, hosts: frozenset[str], patience: Patience) -> None:
-        self.hosts, self.patience = hosts, patience
+    def __init__(self, hosts: frozenset[str], patience: Patience, auth: HostAuth, login: str = "") -> None:
+        """`login` says how to get credentials, where the archive wants them."""
+        self.hosts, self.patience, self._auth, self._login = hosts, patience, auth, login
         self._local = threading.local()
         self._sessions: list[requests.Session] = []
 
@@ -88,6 +90,7 @@ class HttpClient:
         if session is None:
             session = self._local.session = requests.Session()
             session.headers.update({"User-Agent": user_agent(), "Accept-Encoding": "identity", "Accept": "*/*"})
+            session.auth = self._auth
             session.trust_env = not all(is_loopback(urlsplit("//" + host).hostname or "") for host in self.hosts)
             self._sessions.append(session)
         return session
@@ -113,7 +116,7 @@ class HttpClient:
             gate.answered()
             if response.status_code == 416:
                 part.restart()
-            check_status(response, gate)
+            check_status(response, gate, part.url, self._login)
             declared = _position(response, part)
             if declared > limit or part.size > limit:
                 raise DownloadError(f"{part.url}: {declared} bytes announced, more than the {limit} allowed for it.")
@@ -129,22 +132,40 @@ class HttpClient:
         if declared >= 0 and part.size != declared:
             raise Again(f"{part.size} bytes arrived where {declared} were announced")
 
-    def _follow(self, url: str, headers: dict[str, str]) -> requests.Response:
+    def version(self, url: str, gate: HostGate) -> Version | None:
+        """What the archive says of a file now, without sending it; None if it does not have it or does not say.
+
+        Raises:
+            Again: no answer.
+            DownloadError: the host is stopped or refuses us.
+        """
+        with gate.slot(), closing(self._follow(url, {}, "HEAD")) as response:
+            gate.answered()
+            if response.status_code in (401, 403, 429) or response.status_code >= 500:
+                check_status(response, gate, url, self._login)
+            if response.status_code != 200:
+                return None
+            headers = response.headers
+            length = _whole_number(headers.get("Content-Length", ""))
+            return Version(url, headers.get("ETag", ""), headers.get("Last-Modified", ""), length)
+
+    def _follow(self, url: str, headers: dict[str, str], method: str = "GET") -> requests.Response:
         """The answer at the end of redirects, none of which may leave the registered hosts or HTTPS."""
         timeouts = (self.patience.connect, self.patience.read)
         start = urlsplit(url)
         for _ in range(_HOPS):
+            failed: Again | None = None
             try:
-                response = self._session().get(
-                    url, headers=headers, stream=True, timeout=timeouts, allow_redirects=False
+                response = self._session().request(
+                    method, url, headers=headers, stream=True, timeout=timeouts, allow_redirects=False
                 )
-            except requests.ConnectionError as problem:
-                raise Again(_why(problem), reached=False) from problem
             except requests.RequestException as problem:
-                raise Again(_why(problem)) from problem
+                failed = Again(_why(problem), reached=not isinstance(problem, requests.ConnectionError))
+            if failed is not None:  # raised here, so that it does not carry frames in which a password is sent
+                raise failed
             if not response.is_redirect:
                 return response
-            target = urlsplit(urljoin(url, response.headers["location"]))
+            target = _target(url, response.headers["location"])
             response.close()
             if target.netloc not in self.hosts or target.scheme != start.scheme:
                 raise DownloadError(
@@ -155,12 +176,21 @@ class HttpClient:
         raise DownloadError(f"{start.geturl()}: more than {_HOPS} redirects.")
 
 
-def check_status(response: requests.Response, gate: HostGate) -> None:
-    """Let good answers pass and say what all others mean."""
+def _target(url: str, location: str) -> SplitResult:
+    """Where a redirect leads."""
+    try:
+        return urlsplit(urljoin(url, location))
+    except ValueError:
+        return SplitResult("", "", "", "", "")
+
+
+def check_status(response: requests.Response, gate: HostGate, asked: str = "", login: str = "") -> None:
+    """Let good answers pass and say what all others mean; `asked` is the URL before redirects."""
     status, url = response.status_code, response.url.partition("?")[0]
+    asked = asked or url
     if status in (200, 206):
         kind = response.headers.get("Content-Type", "").lower()
-        if kind.startswith(("text/html", "application/xhtml")) and not url.endswith((".html", ".htm", "/")):
+        if kind.startswith(("text/html", "application/xhtml")) and not asked.endswith((".html", ".htm", "/")):
             raise Again("the archive sent a web page instead of the file")
         return
     if status in (404, 410):
@@ -168,7 +198,7 @@ def check_status(response: requests.Response, gate: HostGate) -> None:
     if status in (401, 403):
         login = status == 401 or "WWW-Authenticate" in response.headers or "Authorization" in response.request.headers
         guess = (
-            "it wants credentials: put them in ~/.netrc (mode 600)"
+            f"it wants credentials: {login or 'this survey declares no login'}"
             if login
             else "it looks like a ban or a missing permission: stop, and ask the archive"
         )
@@ -188,14 +218,19 @@ def retry_after(text: str) -> float:
             return float(text)
         moment = parsedate_to_datetime(text)
         return (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
+
+
+def _whole_number(text: str) -> int:
+    """A length in a header, -1 if it is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else -1
 
 
 def _position(response: requests.Response, part: Part) -> int:
     """Place the part for this answer's body; the length the whole file should have, -1 if the archive does not say."""
     headers = response.headers
-    length = int(text) if (text := headers.get("Content-Length", "")).isdigit() else -1
+    length = _whole_number(headers.get("Content-Length", ""))
     etag, modified = headers.get("ETag", ""), headers.get("Last-Modified", "")
     if response.status_code == 200:
         part.restart()

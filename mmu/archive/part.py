@@ -12,9 +12,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from email.utils import formatdate
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
 
@@ -38,6 +40,37 @@ def safe_join(root: Path, path: str) -> Path:
     return root / posix
 
 
+def refuse_links(root: Path, target: Path) -> None:
+    """Refuse a place below `root` that a link leads away from it; `root` itself may be a link.
+
+    Files that are links are no danger: they are replaced or refused, never written through.
+
+    Raises:
+        UsageError: a folder on the way is a link.
+    """
+    for folder in (*target.parents[: len(target.relative_to(root).parts) - 1], root / ".hosts"):
+        if folder.is_symlink():
+            raise UsageError(f"{folder} is a link to another place; remove it, so that downloads stay in {root}.")
+
+
+def own_folder(folder: Path) -> Path:
+    """A folder in a place that others may write to, made if need be, that is this user's alone.
+
+    Raises:
+        UsageError: something of that name is there and is not.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    facts = folder.lstat()
+    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o022:
+        raise UsageError(f"{folder} is a link, or others may write to it; remove it, or set TMPDIR to another folder.")
+    return folder
+
+
+def no_link(path: str, flags: int) -> int:
+    """An opener that does not follow a link in the last place."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
 def sibling(path: Path, suffix: str) -> Path:
     """`path` with something appended to its whole name."""
     return path.with_name(path.name + suffix)
@@ -56,7 +89,9 @@ def sync_folder(folder: Path) -> None:
 def write_json(path: Path, content: dict[str, Any], sync: bool = True) -> None:
     """Write a small JSON file so that it is either the old one or the whole new one."""
     draft = sibling(path, ".tmp")
-    with draft.open("w", encoding="utf-8") as handle:
+    if draft.is_symlink():
+        draft.unlink()
+    with open(draft, "w", encoding="utf-8", opener=no_link) as handle:
         json.dump(content, handle)
         if sync:
             handle.flush()
@@ -67,8 +102,9 @@ def write_json(path: Path, content: dict[str, Any], sync: bool = True) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """A small JSON object, or {} where there is none that can be read."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        with path.open("rb") as handle:
+            content = json.loads(handle.read(BLOCK))
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -81,6 +117,11 @@ def digests(path: Path, algorithms: Iterable[str]) -> dict[str, str]:
             for hasher in hashers.values():
                 hasher.update(block)
     return {name: hasher.hexdigest() for name, hasher in hashers.items()}
+
+
+def modified(path: Path) -> str:
+    """When a local file was last changed, as an archive would say it."""
+    return formatdate(path.stat().st_mtime, usegmt=True)
 
 
 @dataclass(frozen=True)
@@ -97,6 +138,19 @@ class Version:
         """What `If-Range` may carry: a strong ETag, else the date; "" if a resumed download could mix versions."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
 
+    def differs(self, other: Version) -> bool:
+        """True if two answers speak of different versions.
+
+        Equal ETags settle it. Otherwise dates count before ETags, which differ between the machines of some archives.
+        """
+        if self.etag and self.etag == other.etag:
+            return False
+        if -1 not in (self.total, other.total) and self.total != other.total:
+            return True
+        if self.modified and other.modified:
+            return self.modified != other.modified
+        return bool(self.etag and other.etag)
+
 
 class Part:
     """A partial file that is hashed while it grows, and can be taken up again after a kill."""
@@ -112,7 +166,7 @@ class Part:
         known = read_json(sibling(self.path, ".json"))
         fields = {name: known[name] for name in Version.__dataclass_fields__ if name in known}
         self.version = Version(**fields)
-        if self.version.url != self.url or not self.path.is_file():
+        if self.version.url != self.url or self.path.is_symlink() or not self.path.is_file():
             self.restart()
             return
         self._hashers = {name: hashlib.new(name) for name in self.algorithms}
@@ -137,7 +191,7 @@ class Part:
             write_json(sibling(self.path, ".json"), asdict(version))
         self.version = version
         self.close()
-        self._open = self.path.open("ab")
+        self._open = open(self.path, "ab", opener=no_link)
 
     def write(self, block: bytes) -> None:
         """Append."""

@@ -7,17 +7,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from mmu.archive.probe_fits import AGAIN as _AGAIN
+from mmu.archive.probe_fits import BLOCK as _FITS_BLOCK
+from mmu.archive.probe_fits import check_fits
 from mmu.errors import FormatError
 
-_FITS_BLOCK = 2880
-_MAX_CARDS = 360_000
-_MAX_HDUS = 100_000
 _RATIO, _FREE_BYTES, _MAX_BYTES = 200, 1 << 20, 16 << 30
-_AGAIN = "fetch it again, or look at it where it comes from"
+_FREE_MEMBERS, _LEAST_MEMBER = 1000, 1024
+_PACKED = (".xz", ".bz2", ".zst", ".lz4", ".lzma", ".z", ".zip", ".7z", ".rar", ".tgz")
 
 
-def probe(path: Path, name: str | None = None) -> None:
+def probe(path: Path, name: str | None = None, *, listed: bool = False, unpacked: int = 0) -> None:
     """Check a file against the format its name stands for (`name` where the file itself lies under another one).
+
+    Args:
+        listed: the archive's checksum list vouched for these bytes; sums in the file are not looked at again.
+        unpacked: the most bytes that the file, or any HDU of it, may unpack to; 0 for defaults.
 
     Raises:
         FormatError: it is something else, is cut short, is damaged, or would unpack to something absurd.
@@ -29,6 +34,12 @@ def probe(path: Path, name: str | None = None) -> None:
             raise FormatError(f"{name} is empty; {_AGAIN}.")
         _refuse_page(head, name)
         handle.seek(0)
+        if name.endswith(_PACKED):
+            raise FormatError(f"{name} is packed in a way that is not read here; gzip is.")
+        if name.endswith((".fits", ".fit", ".fz")):
+            check_fits(handle, name, listed=listed, unpacked=unpacked)
+        elif name.endswith(".gz"):
+            _gzip(handle, name, unpacked)
         for suffix, check in _CHECKS.items():
             if name.endswith(suffix):
                 check(handle, name)
@@ -44,73 +55,19 @@ def _size(handle: IO[bytes]) -> int:
     return handle.seek(0, 2)
 
 
-def _fits(handle: IO[bytes], name: str) -> None:
-    """Walk the HDUs by their headers; the last one must end where the file does."""
-    size, here, index = _size(handle), 0, 0
-    if size % _FITS_BLOCK:
-        raise FormatError(f"{name} is {size} bytes long; not a multiple of 2880, so it is cut short: {_AGAIN}.")
-    while here < size:
-        handle.seek(here)
-        cards = _header(handle, name, b"XTENSION=" if index else b"SIMPLE  =", index)
-        here = handle.tell() + _data_bytes(cards, name, index)
-        index += 1
-        if index > _MAX_HDUS:
-            raise FormatError(f"{name} has more than {_MAX_HDUS} HDUs; it is refused.")
-    if here > size:
-        raise FormatError(f"{name} is cut short: HDU {index - 1} ends at byte {here}, the file at {size}; {_AGAIN}.")
+def _gzip(handle: IO[bytes], name: str, unpacked: int) -> None:
+    """Unpack into nothing: every member's CRC and length, the first bytes, and a bound on what comes out.
 
-
-def _header(handle: IO[bytes], name: str, first: bytes, index: int) -> dict[str, str]:
-    """The structural cards of the header at the handle, which is left at the data's start."""
-    cards: dict[str, str] = {}
-    count = 0
-    while block := handle.read(_FITS_BLOCK):
-        if count == 0 and not block.startswith(first):
-            raise FormatError(
-                f"{name} is not a FITS file: HDU {index} starts with {block[:20]!r}, not {first.decode()!r}; {_AGAIN}."
-            )
-        for start in range(0, _FITS_BLOCK, 80):
-            card = block[start : start + 80]
-            key = card[:8].rstrip().decode("ascii", "replace")
-            if key == "END":
-                return cards
-            if key.startswith(("NAXIS", "BITPIX", "PCOUNT", "GCOUNT", "GROUPS")) and card[8:10] == b"= ":
-                cards.setdefault(key, card[10:].partition(b"/")[0].strip().decode("ascii", "replace"))
-        count += _FITS_BLOCK // 80
-        if count > _MAX_CARDS:
-            break
-    raise FormatError(f"{name} is cut short or damaged: the header of HDU {index} does not end; {_AGAIN}.")
-
-
-def _data_bytes(cards: dict[str, str], name: str, index: int) -> int:
-    """Bytes of an HDU's data with their padding."""
-    try:
-        axes = [int(cards[f"NAXIS{axis}"]) for axis in range(1, int(cards["NAXIS"]) + 1)]
-        width, extra, groups = abs(int(cards["BITPIX"])) // 8, int(cards.get("PCOUNT", 0)), int(cards.get("GCOUNT", 1))
-    except (KeyError, ValueError) as problem:
-        msg = f"{name} is not a FITS file one can walk: HDU {index} lacks sizes ({problem}); {_AGAIN}."
-        raise FormatError(msg) from problem
-    if axes and axes[0] == 0 and cards.get("GROUPS") == "T":
-        axes = axes[1:]
-    count = 1 if axes else 0
-    for axis in axes:
-        count *= axis
-    used = width * groups * (extra + count)
-    if used < 0 or min([0, *axes]) < 0:
-        raise FormatError(f"{name}: HDU {index} declares a negative size; {_AGAIN}.")
-    return -(-used // _FITS_BLOCK) * _FITS_BLOCK
-
-
-def _gzip(handle: IO[bytes], name: str) -> None:
-    """Unpack into nothing: every member's CRC and length, the first bytes, and a bound on what comes out."""
+    What the survey declared (`unpacked`) may pack as well as it likes; beyond it the ratio is bounded.
+    """
     inner, size, given, first = name.removesuffix(".gz"), 0, 0, b""
     for out, read in _inflate(handle, name):
         size, given = size + len(out), read
         first += out[: 512 - len(first)]
-        if size > _MAX_BYTES or (size > _FREE_BYTES and size > _RATIO * given):
+        if size > _MAX_BYTES or (size > max(_FREE_BYTES, unpacked) and (unpacked or size > _RATIO * given)):
             raise FormatError(
-                f"{name} unpacks to more than {min(size, _MAX_BYTES)} bytes from {given}; at most {_RATIO}:1 "
-                "and 16 GiB are allowed, so it is refused."
+                f"{name} unpacks to more than {unpacked or min(size, _MAX_BYTES)} bytes from {given}; at most "
+                f"{f'{unpacked} bytes' if unpacked else f'{_RATIO}:1'} and 16 GiB are allowed, so it is refused."
             )
     _refuse_page(first, inner)
     if inner.endswith((".fits", ".fit")) and (size % _FITS_BLOCK or not first.startswith(b"SIMPLE  =")):
@@ -120,8 +77,11 @@ def _gzip(handle: IO[bytes], name: str) -> None:
 def _inflate(handle: IO[bytes], name: str) -> Iterator[tuple[bytes, int]]:
     """Unpacked pieces of at most 1 MiB, each with the number of packed bytes read so far."""
     handle.seek(0)
-    read, left = 0, b""
+    read, left, members = 0, b"", 0
     while True:
+        members += 1
+        if members > _FREE_MEMBERS and members * _LEAST_MEMBER > read:
+            raise FormatError(f"{name} is made of {members} gzip streams in {read} bytes, so it is refused.")
         stream = zlib.decompressobj(wbits=31)
         while not stream.eof:
             if not left:
@@ -170,10 +130,6 @@ def _hdf5(handle: IO[bytes], name: str) -> None:
 
 
 _CHECKS: dict[str, Callable[[IO[bytes], str], None]] = {
-    ".fits": _fits,
-    ".fit": _fits,
-    ".fz": _fits,
-    ".gz": _gzip,
     ".jpg": _ends(b"\xff\xd8\xff", b"\xff\xd9", "JPEG"),
     ".jpeg": _ends(b"\xff\xd8\xff", b"\xff\xd9", "JPEG"),
     ".png": _ends(b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82", "PNG"),

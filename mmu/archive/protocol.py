@@ -28,6 +28,24 @@ class Arrival:
     digests: dict[str, str]
     url: str
     etag: str
+    modified: str = ""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Which bytes a file was, and where they came from: what the ledger says of every raw file.
+
+    `etag` and `modified` are the archive's own words, empty where it says nothing; `time` is when the bytes were
+    verified (UTC, ISO 8601).
+    """
+
+    path: str
+    url: str
+    bytes: int
+    sha256: str
+    etag: str
+    modified: str
+    time: str
 
 
 class Source(Protocol):
@@ -49,6 +67,13 @@ class Source(Protocol):
         Raises:
             AbsentUpstreamError: there is no such file.
             DownloadError: it cannot be had.
+        """
+
+    def changed(self, known: Provenance, gate: HostGate) -> bool:
+        """True if there is another version of a file now; False where it is the same, or gone, or says nothing.
+
+        Raises:
+            DownloadError: nobody answers.
         """
 
     def pause(self, failures: int) -> float:

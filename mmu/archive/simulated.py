@@ -12,8 +12,9 @@ from concurrent.futures import CancelledError, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from mmu.archive.host import HostGate
 from mmu.archive.part import digests, sibling
-from mmu.archive.protocol import Arrival, Closing, Order
+from mmu.archive.protocol import Arrival, Closing, Order, Provenance
 from mmu.errors import AbsentUpstreamError, DownloadError
 from mmu.survey import Release, Survey
 
@@ -35,6 +36,9 @@ class SimulatedSource(Closing):
 
     def local(self, path: str) -> Path | None:
         return None
+
+    def changed(self, known: Provenance, gate: HostGate) -> bool:
+        return False  # a seed always gives the same sky
 
     def pause(self, failures: int) -> float:
         return 0.0

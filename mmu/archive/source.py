@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from mmu.archive.credentials import Credentials, HostAuth, find_credentials, how_to
 from mmu.archive.host import HostGate
 from mmu.archive.http import Again, HttpClient, Patience, is_loopback
-from mmu.archive.part import Part, safe_join
-from mmu.archive.protocol import Arrival, Closing, Order, Source
+from mmu.archive.part import Part, Version, digests, modified, safe_join
+from mmu.archive.protocol import Arrival, Closing, Order, Provenance, Source
 from mmu.archive.simulated import SimulatedSource
 from mmu.errors import AbsentUpstreamError, DownloadError, UsageError
 from mmu.survey import Release, Survey
@@ -25,12 +26,20 @@ _PROGRESS = 1 << 16
 class HttpSource(Closing):
     """The archive itself or a mirror, over HTTPS; plain HTTP only on this machine."""
 
-    def __init__(self, root: str, patience: Patience | None = None, hosts: frozenset[str] = frozenset()) -> None:
-        """`hosts` are further `HOST[:PORT]` that redirects may lead to."""
+    def __init__(
+        self,
+        root: str,
+        patience: Patience | None = None,
+        hosts: frozenset[str] = frozenset(),
+        credentials: Credentials | None = None,
+        login: str = "",
+    ) -> None:
+        """`hosts` are further `HOST[:PORT]` that redirects may lead to; `login` says how to get credentials."""
         parts = urlsplit(root)
         if parts.username or parts.password or parts.query or parts.fragment:
             raise UsageError(
-                "The source's URL carries a user, password, query or fragment; put credentials in ~/.netrc."
+                "The source's URL carries a user, password, query or fragment; a password comes from the environment or "
+                "the credentials file, for surveys that want one."
             )
         if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
             raise UsageError(f"The source {root!r} is not an https:// address; plain http is for this machine only.")
@@ -39,7 +48,7 @@ class HttpSource(Closing):
         self.name = root.rstrip("/") + "/"
         self.host = parts.netloc
         self.patience = patience or Patience()
-        self._client = HttpClient(hosts | {parts.netloc}, self.patience)
+        self._client = HttpClient(hosts | {parts.netloc}, self.patience, HostAuth(root, credentials), login)
 
     def url(self, path: str) -> str:
         """Where a file is."""
@@ -61,7 +70,15 @@ class HttpSource(Closing):
         finally:
             growing.close()
         order.gate.succeeded()
-        return Arrival(growing.size, growing.digests(), growing.url, growing.version.etag)
+        version = growing.version
+        return Arrival(growing.size, growing.digests(), growing.url, version.etag, version.modified)
+
+    def changed(self, known: Provenance, gate: HostGate) -> bool:
+        try:
+            now = self._client.version(self.url(known.path), gate)
+        except Again as problem:
+            raise DownloadError(f"{self.host} does not say whether {known.path} changed: {problem}.") from problem
+        return now is not None and now.differs(Version("", known.etag, known.modified, known.bytes))
 
     def _insist(self, part: Part, order: Order) -> None:
         """Attempts until the part is whole; those that brought it further are free."""
@@ -111,6 +128,12 @@ class FolderSource(Closing):
             raise AbsentUpstreamError(f"The source folder has no file {path} ({file}).")
         return file
 
+    def changed(self, known: Provenance, gate: HostGate) -> bool:
+        file = safe_join(self.folder, known.path)
+        if not file.is_file() or (file.stat().st_size == known.bytes and modified(file) == known.modified):
+            return False
+        return digests(file, ["sha256"])["sha256"] != known.sha256
+
     def fetch(self, path: str, part: Path, order: Order) -> Arrival:
         msg = "files of a folder are used in place"
         raise NotImplementedError(msg)
@@ -125,8 +148,11 @@ def open_source(text: str | None, survey: Survey, release: Release) -> Source:
     Raises:
         UsageError: not one of the four forms; the message lists them.
     """
-    if text is None:
-        return HttpSource(survey.root)
+    if text is None or text.rstrip("/") == survey.root.rstrip("/"):
+        login = survey.login
+        credentials = find_credentials(survey.name, login) if login else None
+        advice = how_to(survey.name, login) if login else ""
+        return HttpSource(survey.root, hosts=frozenset(survey.hosts), credentials=credentials, login=advice)
     form, colon, rest = text.partition(":")
     if form == "simulated":
         if colon and not (rest.isascii() and rest.isdigit()):

@@ -9,9 +9,10 @@ from mmu.archive.fetch import Fetcher
 from mmu.build.estimate import Confirm, ask, estimate, refuse_without_space
 from mmu.build.executor import open_executor
 from mmu.build.files import writable
+from mmu.build.hold import hold
 from mmu.build.plan import make_plan, unit_files
 from mmu.build.progress import Progress
-from mmu.build.run import opened
+from mmu.build.run import opened, raw_lock
 from mmu.build.spec import BuildSpec
 from mmu.errors import AbsentUpstreamError
 from mmu.survey import File
@@ -34,7 +35,7 @@ def fetch_raw(spec: BuildSpec, progress: Progress, confirm: Confirm | None = Non
         DownloadError: a file could not be had; what came is kept, run it again to go on.
     """
     writable(spec.raw)
-    with opened(spec, progress) as (_, fetcher):
+    with hold(raw_lock(spec)), opened(spec, progress) as (_, fetcher):
         executor = open_executor(spec.workers, None)
         try:
             plan = make_plan(spec, fetcher, executor, progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ class Journal:
 
     def add(self, **entry: Any) -> None:
         """Write one entry and wait until the disk has it."""
-        self._file.write(json.dumps(entry) + "\n")
+        self._file.write(json.dumps({**entry, "time": round(time.time(), 1)}) + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())
 

@@ -18,11 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmu.build.files import write_json, write_table
+from mmu.build.files import write_bytes, write_table
 from mmu.build.plan import ABSENT_CATALOGUE, Plan
 from mmu.errors import LedgerError
 from mmu.schema import HEALPIX
 from mmu.shards.parquet import Shard, checksum
+from mmu.shards.seal import sealed_json
 from mmu.sky.partition import Partition
 
 WRITTEN, EXCLUDED, FAILED = "written", "excluded", "failed"
@@ -186,7 +187,7 @@ def fold(account: Account, folder: Path, facts: dict[str, Any]) -> dict[str, Any
         "bytes": sum(shard.bytes for shard in account.shards),
         "ledger": {f"{name}.parquet": checksum(folder / f"{name}.parquet") for name in tables},
     }
-    write_json(folder / "build.json", build)
+    write_bytes(folder / "build.json", sealed_json(build).encode())
     return build
 
 

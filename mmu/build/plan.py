@@ -5,8 +5,9 @@ from __future__ import annotations
 import heapq
 import json
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,13 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmu.archive.fetch import Fetcher
+from mmu.archive.fetch import Fetched, Fetcher
 from mmu.build.executor import Executor
 from mmu.build.files import write_json, write_table
 from mmu.build.progress import Progress
 from mmu.build.select import BEYOND, Selection, select_group
 from mmu.build.spec import BuildSpec
-from mmu.errors import AbsentUpstreamError, MmuError
+from mmu.errors import AbsentUpstreamError, FormatError, MmuError
 from mmu.schema import HEALPIX
 from mmu.sky.partition import Partition, locate, partition_tree
 from mmu.survey import File, Group
@@ -40,6 +41,9 @@ class Plan:
         read, cut: per unit, and per (unit, reason).
         absent: groups whose catalogue the archive does not have; nothing is known of their objects.
         not_there: optional catalogue files the archive does not have (DESI lists more pixels than it has files for).
+        catalogues: where each catalogue file came from, by path.
+        listed_in: for each unit the paths of the catalogue files that list it.
+        outdated: units to be read again, as the archive has other files for them than when they were built.
     """
 
     objects: pa.Table
@@ -47,6 +51,9 @@ class Plan:
     cut: Counter[tuple[str, str]] = field(default_factory=Counter)
     absent: dict[str, str] = field(default_factory=dict)
     not_there: list[str] = field(default_factory=list)
+    catalogues: dict[str, dict[str, Any]] = field(default_factory=dict)
+    listed_in: dict[str, list[str]] = field(default_factory=dict)
+    outdated: list[str] = field(default_factory=list)
     bytes_per_row: int = 1
     partition_bytes: int = 1 << 30
 
@@ -80,6 +87,9 @@ class Plan:
             "cut": [[unit, reason, count] for (unit, reason), count in sorted(self.cut.items())],
             "absent": self.absent,
             "not_there": sorted(self.not_there),
+            "catalogues": self.catalogues,
+            "listed_in": self.listed_in,
+            "outdated": sorted(self.outdated),
             "bytes_per_row": self.bytes_per_row,
             "partition_bytes": self.partition_bytes,
         }
@@ -96,6 +106,9 @@ def load_plan(work: Path) -> Plan | None:
             Counter({(unit, reason): count for unit, reason, count in account["cut"]}),
             account["absent"],
             account["not_there"],
+            account["catalogues"],
+            account["listed_in"],
+            account["outdated"],
             account["bytes_per_row"],
             account["partition_bytes"],
         )
@@ -110,14 +123,15 @@ def make_plan(spec: BuildSpec, fetcher: Fetcher, executor: Executor, progress: P
         MmuError: an object_id occurs twice, or the archive cannot be reached.
     """
     survey, release = spec.survey, spec.release
-    bootstrap = {file.path: fetcher.get(file).local for file in survey.archive.bootstrap(release)}
-    walk = spec.max_objects is not None
-    groups = survey.archive.groups(release, bootstrap, spec.region, walk)
+    lists = [fetcher.get(file) for file in survey.archive.bootstrap(release)]
+    groups = _groups(spec, fetcher, lists)
     plan = Plan(pa.table({}), bytes_per_row=release.bytes_per_row, partition_bytes=spec.partition_bytes)
+    plan.catalogues.update({got.path: got.provenance for got in lists})
     tables: list[pa.Table] = []
     with progress.phase("planning", unit="catalogues") as phase:
-        for selection in _selections(spec, groups, fetcher, executor, plan):
+        for group, selection in _selections(spec, groups, fetcher, executor, plan):
             tables.append(selection.rows)
+            _note_catalogues(plan, group, selection)
             plan.read.update(selection.read)
             plan.cut.update(selection.cut)
             phase.advance(objects=len(selection.rows))
@@ -128,42 +142,71 @@ def make_plan(spec: BuildSpec, fetcher: Fetcher, executor: Executor, progress: P
     return plan
 
 
+def _groups(spec: BuildSpec, fetcher: Fetcher, lists: Collection[Fetched]) -> Iterator[Group]:
+    paths = {got.path: got.local for got in lists}
+    with _distrusting(fetcher, lists):
+        yield from spec.survey.archive.groups(spec.release, paths, spec.region, spec.max_objects is not None)
+
+
+@contextmanager
+def _distrusting(fetcher: Fetcher, files: Collection[Fetched]) -> Iterator[None]:
+    """Files that are not as the data model says leave the cache: the next run fetches them again."""
+    try:
+        yield
+    except FormatError:
+        for got in files:
+            if got.owned:
+                fetcher.discard(got.path)
+        raise
+
+
 def _selections(
     spec: BuildSpec, groups: Iterator[Group], fetcher: Fetcher, executor: Executor, plan: Plan
-) -> Iterator[Selection]:
-    """Each group's selection in order; some are fetched and read ahead, unless rows are counted group by group."""
+) -> Iterator[tuple[Group, Selection]]:
+    """Each group and its selection in order; some are read ahead, unless rows are counted group by group."""
     ahead = 1 if spec.max_objects is not None else 2 * executor.slots + 2
-    waiting: deque[tuple[Group, Future[dict[str, Path] | None]]] = deque()
-    running: deque[Future[Selection]] = deque()
+    waiting: deque[tuple[Group, Future[list[Fetched] | None]]] = deque()
+    running: deque[tuple[Group, list[Fetched], Future[Selection]]] = deque()
     with ThreadPoolExecutor(max_workers=max(2, spec.survey.policy.connections)) as threads:
         while True:
             while len(waiting) + len(running) < ahead and (group := next(groups, None)) is not None:
                 waiting.append((group, threads.submit(_fetch_group, group, fetcher, plan)))
             if waiting and len(running) < executor.slots:
                 group, fetched = waiting.popleft()
-                if (paths := fetched.result()) is not None:
-                    running.append(
-                        executor.submit(
-                            select_group, spec.survey.name, spec.release.name, group, paths, spec.region, spec.ids
-                        )
-                    )
+                if (files := fetched.result()) is not None:
+                    paths = {got.path: got.local for got in files}
+                    task = (spec.survey.name, spec.release.name, group, paths, spec.region, spec.ids)
+                    running.append((group, files, executor.submit(select_group, *task)))
             elif running:
-                yield running.popleft().result()
+                group, files, selected = running.popleft()
+                with _distrusting(fetcher, files):
+                    selection = selected.result()
+                yield group, selection
             else:
                 return
 
 
-def _fetch_group(group: Group, fetcher: Fetcher, plan: Plan) -> dict[str, Path] | None:
-    paths = {}
+def _fetch_group(group: Group, fetcher: Fetcher, plan: Plan) -> list[Fetched] | None:
+    files = []
     for file in group.files:
         try:
-            paths[file.path] = fetcher.get(file).local
+            got = fetcher.get(file)
+            files.append(got)
+            plan.catalogues[file.path] = got.provenance
         except AbsentUpstreamError:
             if file.required:
                 plan.absent[group.name] = file.path
                 return None
             plan.not_there.append(file.path)
-    return paths
+    return files
+
+
+def _note_catalogues(plan: Plan, group: Group, selection: Selection) -> None:
+    """A unit depends on every catalogue file that lists it."""
+    paths = [file.path for file in group.files if file.path in plan.catalogues]
+    for unit in selection.read:
+        known = plan.listed_in.setdefault(unit, [])
+        known += [path for path in paths if path not in known]
 
 
 def _together(tables: list[pa.Table]) -> pa.Table:

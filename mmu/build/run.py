@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmu.archive.fetch import Fetcher
+from mmu.archive.fetch import FRESH_FOR_S, Fetcher
+from mmu.archive.part import own_folder
+from mmu.archive.protocol import Provenance
 from mmu.archive.source import Source, open_source
 from mmu.build.estimate import Confirm, Estimate, ask, estimate, refuse_without_space
 from mmu.build.executor import open_executor
 from mmu.build.files import writable, write_json
+from mmu.build.hold import hold
 from mmu.build.journal import Journal
 from mmu.build.ledger import WRITTEN, Folded, Ledger, balance, fold, read_ledger
 from mmu.build.plan import Plan, load_plan, make_plan
 from mmu.build.progress import Progress
+from mmu.build.refresh import changed_units
 from mmu.build.spec import BuildSpec
 from mmu.build.work import Work
 from mmu.errors import MmuError, UsageError
@@ -35,6 +40,8 @@ from mmu.schema import HEALPIX
 from mmu.shards.card import write_card
 from mmu.shards.catalogue import write_catalogue
 from mmu.shards.parquet import Shard, checksum
+
+log = logging.getLogger("mmu")
 
 
 @dataclass(frozen=True)
@@ -69,16 +76,19 @@ def build(spec: BuildSpec, progress: Progress | None = None, confirm: Confirm | 
     started = time.time()
     for folder in (spec.root, spec.raw):
         writable(folder)
-    with _only_one(spec), opened(spec, progress) as (source, fetcher):
+    with hold(*_locks(spec)), opened(spec, progress) as (source, fetcher):
+        shutil.rmtree(_done(spec), ignore_errors=True)
         before = read_ledger(spec.ledger)
         if spec.scheduler is not None:  # its workers may stand in another folder
             spec = replace(spec, out=spec.out.absolute(), cache=spec.cache and spec.cache.absolute())
         spec = _as_there(spec, before, source.name)
-        if before is not None and not spec.work.exists() and _complete(before, spec, source.name):
+        outdated = _outdated(spec, before, fetcher, progress)
+        if before is not None and not (spec.work.exists() or outdated) and _complete(before, spec, source.name):
+            _drop_folders(spec)
             return _report(spec, before.build, 0.0, done_before=True)
         executor = open_executor(spec.workers, spec.scheduler)
         try:
-            plan = _planned(spec, source.name, fetcher, executor, progress)
+            plan = _planned(spec, source.name, fetcher, executor, progress, outdated)
             _refuse_loss(spec, before, plan)
             cost = estimate(spec, plan)
             refuse_without_space(spec.root, cost.output_bytes)
@@ -105,23 +115,22 @@ def dry_run(spec: BuildSpec, progress: Progress | None = None) -> Estimate:
 @contextmanager
 def opened(spec: BuildSpec, progress: Progress) -> Iterator[tuple[Source, Fetcher]]:
     """The source of raw files and what fetches from it, with one bucket per host for every mmu of this user."""
-    hosts = Path(tempfile.gettempdir()) / f"mmu-hosts-{os.getuid()}"
+    hosts = own_folder(Path(tempfile.gettempdir()) / f"mmu-hosts-{os.getuid()}")
     source = open_source(spec.source, spec.survey, spec.release)
-    with Fetcher(source, spec.raw, spec.survey.policy, on_bytes=progress.fetched, hosts=hosts) as fetcher:
+    fresh_for = 0.0 if spec.refresh else FRESH_FOR_S
+    policy = spec.survey.policy
+    with Fetcher(source, spec.raw, policy, on_bytes=progress.fetched, hosts=hosts, fresh_for=fresh_for) as fetcher:
         yield source, fetcher
 
 
-@contextmanager
-def _only_one(spec: BuildSpec) -> Iterator[None]:
-    """Keep a second build out of the same release, and out of the same raw files."""
-    with ExitStack() as held:
-        for path in (spec.root / f".{spec.release.name}.lock", spec.raw.with_name(f".{spec.release.name}.lock")):
-            try:
-                held.enter_context(filelock.FileLock(path).acquire(timeout=0))
-            except filelock.Timeout as busy:
-                msg = f"Another build is at work in {path.parent}; wait for it, or give another --out or --cache."
-                raise UsageError(msg) from busy
-        yield
+def _locks(spec: BuildSpec) -> tuple[Path, Path]:
+    """What keeps a second build out of the same release, and out of the same raw files."""
+    return spec.root / f".{spec.release.name}.lock", raw_lock(spec)
+
+
+def raw_lock(spec: BuildSpec) -> Path:
+    """What keeps two commands from fetching, and removing, the same raw files."""
+    return spec.raw.with_name(f".{spec.release.name}.lock")
 
 
 def _as_there(spec: BuildSpec, before: Folded | None, source: str) -> BuildSpec:
@@ -171,32 +180,51 @@ def _complete(before: Folded, spec: BuildSpec, source: str) -> bool:
     return before.build["spec"] == spec.identity(source) and whole and not hdf5
 
 
-def _planned(spec: BuildSpec, source: str, fetcher: Fetcher, executor: Any, progress: Progress) -> Plan:
+def _outdated(spec: BuildSpec, before: Folded | None, fetcher: Fetcher, progress: Progress) -> set[str]:
+    """With `--refresh`, the units of a finished dataset whose files changed upstream."""
+    if not spec.refresh or before is None:
+        return set()
+    if spec.work.exists():
+        log.info("The unfinished build is finished first; give --refresh again for what changed since.")
+        return set()
+    return changed_units(before, fetcher, spec.survey.policy.connections, progress)
+
+
+def _planned(
+    spec: BuildSpec, source: str, fetcher: Fetcher, executor: Any, progress: Progress, outdated: set[str]
+) -> Plan:
     """The plan of the interrupted run, or a new one, saved."""
     identity = spec.identity(source)
-    if _unfinished(spec) == identity:
-        if (plan := load_plan(spec.work)) is not None:
+    if _unfinished(spec) == identity and (plan := load_plan(spec.work)) is not None:
+        if all(fetcher.still(Provenance(**known)) for known in plan.catalogues.values()):
             return plan
-    else:
-        shutil.rmtree(spec.work, ignore_errors=True)
+        log.info("The archive's catalogues were replaced since this build began: it is planned anew.")
+        outdated = outdated | {*plan.outdated, *plan.read}
+    shutil.rmtree(spec.work, ignore_errors=True)
     plan = make_plan(spec, fetcher, executor, progress)
+    plan.outdated = sorted(outdated)
     plan.save(spec.work)
     write_json(spec.work / "spec.json", identity)
     return plan
 
 
 def _refuse_loss(spec: BuildSpec, before: Folded | None, plan: Plan) -> None:
-    """Never replace a dataset by one that lacks objects it holds."""
+    """Never replace a dataset by one that lacks objects it holds, unless their own catalogue was replaced."""
     if before is None:
         return
-    settled = before.settled()["object_id"]
-    gone = settled.filter(pc.invert(pc.is_in(settled, value_set=plan.objects["object_id"].combine_chunks())))
+    settled = before.settled()
+    gone = settled.filter(
+        pc.invert(pc.is_in(settled["object_id"], value_set=plan.objects["object_id"].combine_chunks()))
+    )
+    if not plan.absent:
+        gone = gone.filter(pc.invert(pc.is_in(gone["unit"], value_set=pa.array(plan.outdated, pa.string()))))
     if len(gone):
         shutil.rmtree(spec.work, ignore_errors=True)
         why = ", ".join(sorted(plan.absent.values())[:1]) or "the archive's catalogue changed"
         raise MmuError(
-            f"{len(gone):,} objects of {spec.folder} (for example {gone[0].as_py()}) are not in this selection now "
-            f"({why}); nothing was changed. Wait until the archive is whole again, or give another --out."
+            f"{len(gone):,} objects of {spec.folder} (for example {gone['object_id'][0].as_py()}) are not in this "
+            f"selection now ({why}); nothing was changed. Wait until the archive is whole again, give --refresh if it "
+            "has released anew, or another --out."
         )
 
 
@@ -210,16 +238,17 @@ def _finish(spec: BuildSpec, ledger: Ledger, before: Folded | None, source: str,
         from mmu.shards.hdf5 import write_hdf5
 
         write_hdf5(spec.root, spec.survey, spec.release)
-    built = fold(account, spec.ledger, _facts(spec, source, formats, started))
+    built = fold(account, spec.ledger, _facts(spec, ledger.plan, source, formats, started))
     _drop_others(spec, account.shards)
     write_card(spec.root, spec.survey)
-    shutil.rmtree(spec.work, ignore_errors=True)
     if not spec.keep_raw and not (Path(source).is_absolute() and Path(source).is_relative_to(spec.raw.resolve())):
         _drop_raw(spec)
+    spec.work.rename(_done(spec))  # at once: half a work folder would be planned, and fetched for, again
+    shutil.rmtree(_done(spec), ignore_errors=True)
     return _report(spec, built, time.time() - started)
 
 
-def _facts(spec: BuildSpec, source: str, formats: list[str], started: float) -> dict[str, Any]:
+def _facts(spec: BuildSpec, plan: Plan, source: str, formats: list[str], started: float) -> dict[str, Any]:
     """What build.json says besides the counts."""
     packages = ("pyarrow", "numpy", "astropy", "multimodal-universe")
     clock = "%Y-%m-%dT%H:%M:%SZ"
@@ -228,11 +257,16 @@ def _facts(spec: BuildSpec, source: str, formats: list[str], started: float) -> 
         "release": spec.release.name,
         "spec": spec.identity(source),
         "formats": formats,
+        "lists": [known for path, known in sorted(plan.catalogues.items()) if path in _bootstrap(spec)],
         "versions": {name: version(name) for name in packages} | {"python": platform.python_version()},
         "started": time.strftime(clock, time.gmtime(started)),
         "finished": time.strftime(clock, time.gmtime()),
         "files": {str(path.relative_to(spec.root)): checksum(path) for path in _catalogue_files(spec)},
     }
+
+
+def _bootstrap(spec: BuildSpec) -> set[str]:
+    return {file.path for file in spec.survey.archive.bootstrap(spec.release)}
 
 
 def _report(spec: BuildSpec, built: dict[str, Any], seconds: float, *, done_before: bool = False) -> Report:
@@ -246,7 +280,7 @@ def _drop_others(spec: BuildSpec, shards: list[Shard]) -> None:
     """Shards that are not of this dataset: outgrown by `--add`, or left by a build that was given up."""
     dataset = spec.folder / "dataset"
     known = {dataset / shard.partition.path for shard in shards}
-    for path in set(dataset.glob("Norder=*/Dir=*/Npix=*.parquet")) - known:
+    for path in set(dataset.glob("Norder=*/Dir=*/Npix=*")) - known:
         path.unlink()
 
 
@@ -264,10 +298,22 @@ def _catalogue_files(spec: BuildSpec) -> list[Path]:
 def _drop_raw(spec: BuildSpec) -> None:
     """Raw files are not needed once everything they gave is verified; folders left empty go too."""
     shutil.rmtree(spec.raw, ignore_errors=True)
-    if spec.cache is None:
+    _drop_folders(spec)
+
+
+def _drop_folders(spec: BuildSpec) -> None:
+    """The cache's folders, where nothing is in them."""
+    with suppress(OSError):
+        spec.raw.rmdir()
+    if spec.cache is None and not spec.raw.exists():
         shutil.rmtree(spec.raw.parent, ignore_errors=True) if _only_locks(spec.raw.parent) else None
         with suppress(OSError):
             spec.raw.parent.parent.rmdir()
+
+
+def _done(spec: BuildSpec) -> Path:
+    """What the work folder is called while it is removed."""
+    return spec.work.with_name(f".done-{spec.release.name}")
 
 
 def _only_locks(folder: Path) -> bool:

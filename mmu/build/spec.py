@@ -27,6 +27,7 @@ class BuildSpec:
         max_objects: stop once that many rows are selected, walking the units in name order.
         workers: processes; 0 runs everything in this one.
         add: extend what is there by this region instead of refusing.
+        refresh: ask the archive what changed since, and build again what depends on it.
     """
 
     survey_name: str
@@ -42,6 +43,7 @@ class BuildSpec:
     workers: int = 2
     scheduler: str | None = None
     add: bool = False
+    refresh: bool = False
     keep_raw: bool = False
 
     def __post_init__(self) -> None:

@@ -5,11 +5,14 @@ Both are idempotent: they write under a temporary name and rename, and doing the
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +21,12 @@ import pyarrow.parquet as pq
 
 from mmu.errors import FormatError, LedgerError
 from mmu.schema import HEALPIX, arrow_schema
-from mmu.shards.parquet import rows_per_group, write_shard
+from mmu.shards.parquet import rows_per_group, unique_name, write_shard
 from mmu.sky import healpix
 from mmu.sky.partition import Partition, locate
 from mmu.survey import Release, get_survey
+
+_LONGEST = 200
 
 
 @dataclass
@@ -46,6 +51,7 @@ def read_unit(
     """
     declared = get_survey(survey)
     kind = declared.release(release)
+    forget_unit(unit, leaves, spool)
     records = declared.reader.read(kind, unit, paths, rows)
     table = _with_healpix(records.table, kind, unit)
     _refuse_imbalance(unit, rows, table, records.excluded)
@@ -54,8 +60,9 @@ def read_unit(
         raise FormatError(f"{unit}: an object's position in the data is not where the catalogue has it.")
     for number in np.unique(index).tolist():
         folder = spool / spool_name(leaves[number])
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_ipc(folder / f"{unit}.arrow", _rows_where(table, index == number))
+        spool.mkdir(exist_ok=True)  # but not its parent: once a build is over, a worker given up revives nothing
+        folder.mkdir(exist_ok=True)
+        _write_ipc(folder / spool_file(unit), _rows_where(table, index == number))
     return UnitResult(len(table), records.excluded)
 
 
@@ -97,10 +104,16 @@ def _rows_where(table: pa.Table, mask: np.ndarray[Any, Any]) -> pa.Table:
 
 
 def _write_ipc(path: Path, table: pa.Table) -> None:
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f"{path.name}{unique_name()}.tmp")
     with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     temporary.replace(path)
+
+
+def spool_file(unit: str) -> str:
+    """The name of a unit's spool; whatever a catalogue calls its units, it is one plain name and no other's."""
+    plain = quote(unit, safe="")
+    return f"{plain if len(plain) <= _LONGEST else hashlib.sha256(unit.encode()).hexdigest()}.arrow"
 
 
 def spool_name(leaf: Partition) -> str:
@@ -118,7 +131,7 @@ class Written:
 
 
 def write_partition(
-    survey: str, release: str, leaf: Partition, spool: Path, existing: list[Path], keep: pa.ChunkedArray, dataset: Path
+    survey: str, release: str, leaf: Partition, spool: Path, existing: list[Path], keep: pa.Array, dataset: Path
 ) -> Written:
     """Merge a partition's spooled records, and those of shards already on disk, into its shard; read it back.
 
@@ -148,17 +161,23 @@ def _open_ipc(path: Path) -> pa.Table:
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
-def _kept_rows(
-    path: Path, leaf: Partition, keep: pa.ChunkedArray, others: list[pa.Table], schema: pa.Schema
-) -> pa.Table:
+def _kept_rows(path: Path, leaf: Partition, keep: pa.Array, others: list[pa.Table], schema: pa.Schema) -> pa.Table:
     first, end = leaf.span
     column = pc.field(HEALPIX.name)
     table = pq.read_table(path, filters=(column >= first) & (column < end), schema=schema)
     have = pa.chunked_array([chunk for part in others for chunk in part["object_id"].chunks], type=pa.string())
-    wanted = pc.is_in(table["object_id"], value_set=keep.combine_chunks())
+    wanted = pc.is_in(table["object_id"], value_set=keep)
     return table.filter(pc.and_not(wanted, pc.is_in(table["object_id"], value_set=have.combine_chunks())))
 
 
+def forget_unit(unit: str, leaves: list[Partition], spool: Path) -> None:
+    """Remove what a unit spooled before it failed: its records are not written to some partitions and not to others."""
+    for leaf in leaves:
+        (spool / spool_name(leaf) / spool_file(unit)).unlink(missing_ok=True)
+
+
 def drop_spool(leaf: Partition, spool: Path) -> None:
-    """Forget a partition's spool, its shard being written."""
-    shutil.rmtree(spool / spool_name(leaf), ignore_errors=True)
+    """Forget a partition's spool, its shard being written: all of it at once, should a twin of the writer look."""
+    folder = spool / spool_name(leaf)
+    with suppress(OSError):
+        shutil.rmtree(folder.rename(folder.with_name(f"{folder.name}{unique_name()}.done")))

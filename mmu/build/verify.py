@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import yaml
 
 from mmu.build.ledger import WRITTEN, Folded, imbalances, read_ledger, totals
 from mmu.errors import LedgerError, UsageError
 from mmu.schema import HEALPIX
 from mmu.shards.parquet import Shard, checksum
+from mmu.shards.seal import CARD, JSON, unbroken
 
 
 @dataclass(frozen=True)
@@ -36,37 +39,78 @@ def verify(path: Path) -> list[Verdict]:
     path = Path(path).resolve()
     folders = [path] if (path / "_mmu").is_dir() else sorted(p.parent for p in path.glob("*/_mmu"))
     unfinished = sorted(path.glob(".building-*"))
-    if not folders and not unfinished:
+    begun = {work.name.removeprefix(".building-") for work in unfinished}
+    lost = [folder for folder in _strays(path, folders) if folder.name not in begun]
+    if not folders and not unfinished and not lost:
         raise UsageError(
             f"{path} holds no dataset built by mmu: give the folder of a survey, or of one of its releases."
         )
     known = {folder.name for folder in folders}
     verdicts = [_verify_release(folder) for folder in folders]
-    for work in unfinished:
-        name = work.name.removeprefix(".building-")
-        if name not in known:
-            verdicts.append(
-                Verdict(name, 0, 0, 0, (f"{path / name}: the build is unfinished; run it again to go on.",))
-            )
+    verdicts += [_without_ledger(folder) for folder in lost]
+    for name in sorted(begun - known):
+        words = f"{path / name}: the build is unfinished; run it again to go on."
+        verdicts.append(Verdict(name, 0, 0, 0, (words,)))
     return verdicts
 
 
+def _strays(path: Path, folders: list[Path]) -> list[Path]:
+    """Releases whose ledger is gone: catalogues that are no part of another release."""
+    parts = {folder.with_name(folder.name + end) for folder in folders for end in ("", "_margin", "_collection")}
+    found = {properties.parent for properties in path.glob("*/hats.properties")} - parts
+    return sorted(folder for folder in found if not folder.name.endswith("_margin"))
+
+
+def _without_ledger(folder: Path) -> Verdict:
+    words = f"{folder / '_mmu' / 'build.json'} is missing: the build never finished."
+    return Verdict(folder.name, 0, 0, 0, (words,))
+
+
 def _verify_release(folder: Path) -> Verdict:
+    if not (folder / "_mmu" / "build.json").is_file():
+        return _without_ledger(folder)
+    if damaged := _ledger_files(folder / "_mmu"):
+        return Verdict(folder.name, 0, 0, 0, tuple(damaged))
     try:
         ledger = read_ledger(folder / "_mmu")
+        assert ledger is not None, "its build.json is there"
     except LedgerError as problem:
         return Verdict(folder.name, 0, 0, 0, (str(problem),))
-    if ledger is None:
-        return Verdict(
-            folder.name, 0, 0, 0, (f"{folder / '_mmu' / 'build.json'} is missing: the build never finished.",)
-        )
-    problems = [*_account(folder, ledger), *_files(folder, ledger)]
+    problems = [*_account(folder, ledger), *_files(folder, ledger), *_card(folder, ledger)]
     listed = ledger.objects.filter(pc.equal(ledger.objects["status"], WRITTEN))
     for shard in ledger.shards:
         problems += _shard(folder / "dataset" / shard.partition.path, shard, listed)
     if (folder.parent / f".building-{folder.name}").exists():
         problems.append(f"{folder}: a build that extends it is unfinished; run it again to go on.")
     return Verdict(folder.name, len(ledger.shards), len(listed), ledger.build["bytes"], tuple(problems))
+
+
+def _ledger_files(folder: Path) -> list[str]:
+    """The ledger's own files, before anything is believed that they say."""
+    path = folder / "build.json"
+    if not unbroken(path, JSON):
+        return [f"{path} was changed since it was written."]
+    try:
+        digests = json.loads(path.read_text(encoding="utf-8"))["ledger"]
+    except (ValueError, LookupError, TypeError):
+        return [f"{path} does not hold what a ledger holds."]
+    return [*_unlike(folder, digests), *_unknown(folder, {path, *(folder / name for name in digests)})]
+
+
+def _unlike(folder: Path, digests: dict[str, str]) -> list[str]:
+    """Files below `folder` that are missing, or not those of the checksums."""
+    problems = []
+    for path, digest in ((folder / name, digest) for name, digest in digests.items()):
+        if not path.is_file():
+            problems.append(f"{path} is missing.")
+        elif checksum(path) != digest:
+            problems.append(f"{path} was changed since it was written.")
+    return problems
+
+
+def _unknown(folder: Path, known: set[Path]) -> list[str]:
+    found = (path for path in sorted(folder.rglob("*")) if not path.is_dir() and path not in known)
+    return [f"{path} is not in the ledger." for path in found]
 
 
 def _account(folder: Path, ledger: Folded) -> list[str]:
@@ -87,22 +131,29 @@ def _account(folder: Path, ledger: Folded) -> list[str]:
 
 
 def _files(folder: Path, ledger: Folded) -> list[str]:
-    """Catalogue files and ledger files as they were written, and no shard that the ledger does not know."""
-    problems = []
-    digests = {folder.parent / name: digest for name, digest in ledger.build["files"].items()}
-    digests |= {folder / "_mmu" / name: digest for name, digest in ledger.build["ledger"].items()}
-    for path, digest in digests.items():
-        if not path.is_file():
-            problems.append(f"{path} is missing.")
-        elif checksum(path) != digest:
-            problems.append(f"{path} was changed since it was written.")
-    known = {folder / "dataset" / shard.partition.path for shard in ledger.shards}
-    problems += [
-        f"{path} is not in the ledger." for path in sorted((folder / "dataset").rglob("*.parquet")) if path not in known
-    ]
-    if not (folder.parent / "README.md").is_file():
-        problems.append(f"{folder.parent / 'README.md'} (the dataset card) is missing.")
-    return problems
+    """Catalogue files and HDF5 files as they were written, and no file that the ledger does not know."""
+    root, name = folder.parent, folder.name
+    known = {root / path for path in ledger.build["files"]}
+    known |= {folder / "dataset" / shard.partition.path for shard in ledger.shards}
+    known |= set((folder / "_mmu").iterdir())
+    places = (folder, root / f"{name}_margin", root / f"{name}_collection", root / "hdf5" / name)
+    extra = [problem for place in places for problem in _unknown(place, known)]
+    return [*_unlike(root, ledger.build["files"]), *extra]
+
+
+def _card(folder: Path, ledger: Folded) -> list[str]:
+    """The dataset card: as it was written, and for this build of the release."""
+    path = folder.parent / "README.md"
+    if not path.is_file():
+        return [f"{path} (the dataset card) is missing."]
+    if not unbroken(path, CARD):
+        return [f"{path} (the dataset card) was changed since it was written."]
+    head = yaml.safe_load(path.read_text(encoding="utf-8").split("---\n")[1])
+    rows = {info["config_name"]: info["splits"][0]["num_examples"] for info in head["dataset_info"]}
+    written = ledger.build["counts"]["written"]
+    if rows.get(folder.name, 0) != written:
+        return [f"{path} (the dataset card) does not count the {written} objects of {folder.name}."]
+    return []
 
 
 def _shard(path: Path, shard: Shard, listed: pa.Table) -> list[str]:

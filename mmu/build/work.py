@@ -6,7 +6,6 @@ finished into a queue.
 
 from __future__ import annotations
 
-import json
 import queue
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -14,20 +13,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mmu.archive.fetch import Fetched, Fetcher
 from mmu.build.executor import Executor, WorkerDied
-from mmu.build.journal import Journal, read_journal
-from mmu.build.ledger import EXCLUDED, Folded, Ledger
+from mmu.build.journal import Journal
+from mmu.build.ledger import Folded, Ledger
 from mmu.build.plan import Plan, unit_files
 from mmu.build.progress import Phase, Progress
+from mmu.build.resume import Remaining
 from mmu.build.spec import BuildSpec
-from mmu.build.unit import UnitResult, Written, drop_spool, read_unit, spool_name, write_partition
+from mmu.build.unit import UnitResult, Written, drop_spool, forget_unit, read_unit, write_partition
 from mmu.errors import AbsentUpstreamError, DamagedError, DownloadError, FormatError, MmuError
-from mmu.shards.parquet import Shard
 from mmu.sky.partition import Partition
 from mmu.survey import File
 
@@ -50,86 +47,22 @@ class Work:
     ) -> None:
         self.spec, self.plan, self.before = spec, plan, before
         self.fetcher, self.executor, self.journal, self.progress = fetcher, executor, journal, progress
-        self.ledger = Ledger(plan)
         self.spool = spec.work / "spool"
+        self.left = Remaining(plan, before, journal.path, self.spool)
+        self.ledger, self.pending, self.todo = self.left.ledger, self.left.pending, self.left.todo
         self.events: queue.Queue[Callable[[], None]] = queue.Queue()
         self.busy = self.in_flight = 0
         self.downloads_failed = 0
         self.suspects: list[str] = []
         self.retried: set[str] = set()
         self.rewritten: Counter[Partition] = Counter()
-        self.todo = self._rows_to_do()
-        self.stale = self._replay()
-        self.waiting_for = self._units_awaited()
+        self.waiting_for: dict[Partition, set[str]] = defaultdict(set)
+        for unit in self.pending:
+            for leaf in self.left.leaves_of(unit):
+                self.waiting_for[leaf].add(unit)
         self.files = unit_files(spec, plan)
         self.users = Counter(file.path for unit in self.pending for file in self.files[unit])
         self.fetched: dict[str, dict[str, Fetched]] = {}
-
-    # -- what is left to do -------------------------------------------------------------------------------------
-
-    def _rows_to_do(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Per unit, the rows that no finished build has settled; also recalls why some were excluded then."""
-        if self.before is None:
-            return dict(self.plan.rows_of_unit)
-        settled = self.before.settled()
-        known = pc.is_in(self.plan.objects["object_id"], value_set=settled["object_id"].combine_chunks())
-        left = ~np.asarray(known)
-        out = settled.filter(pc.equal(settled["status"], EXCLUDED))
-        self.ledger.excluded.update(zip(out["object_id"].to_pylist(), out["reason"].to_pylist(), strict=True))
-        for row in self.before.units.select(["unit", "files"]).to_pylist():
-            self.ledger.files[row["unit"]] = json.loads(row["files"])
-        leaves = set(self.plan.leaves)
-        self.ledger.shards.update({s.partition: s for s in self.before.shards if s.partition in leaves})
-        return {unit: rows[left[rows]] for unit, rows in self.plan.rows_of_unit.items() if left[rows].any()}
-
-    def _replay(self) -> set[Partition]:
-        """Take over an interrupted run's journal; returns the partitions whose spool is not in a shard yet."""
-        there = {shard.partition for shard in self.before.shards} if self.before else set()
-        occupied = {self.plan.leaves[i] for i in np.unique(self.plan.leaf).tolist()}
-        stale = {leaf for leaf in occupied if self.before is not None and leaf not in there}
-        self.settled: set[str] = set()
-        for entry in read_journal(self.journal.path):
-            if "shard" in entry:
-                leaf = Partition(*entry["shard"])
-                self._take_shard(leaf, Written(*entry["written"]))
-                stale.discard(leaf)
-            elif "failed" not in entry:
-                self.settled.add(entry["unit"])
-                self.ledger.excluded.update(entry["excluded"])
-                self.ledger.files[entry["unit"]] = entry["files"]
-                stale.update(self._leaves_of(entry["unit"]))
-        self.settled -= {unit for unit in self.settled if not self._kept_somewhere(unit, stale)}
-        self.pending = [unit for unit in self._by_sky() if unit not in self.settled]
-        self.unread = np.zeros(len(self.plan.objects), dtype=bool)
-        for unit in self.pending:
-            self.unread[self.todo[unit]] = True
-        return stale
-
-    def _kept_somewhere(self, unit: str, stale: set[Partition]) -> bool:
-        """False if records of a settled unit are in no shard yet and their spool is gone: it is read again."""
-        for index in np.unique(self.plan.leaf[self.todo[unit]]).tolist() if unit in self.todo else []:
-            leaf = self.plan.leaves[index]
-            if leaf in stale and not (self.spool / spool_name(leaf) / f"{unit}.arrow").exists():
-                rows = self.todo[unit][self.plan.leaf[self.todo[unit]] == index]
-                if not self.ledger.excluded.keys() >= set(
-                    self.plan.objects["object_id"].take(pa.array(rows)).to_pylist()
-                ):
-                    return False
-        return True
-
-    def _by_sky(self) -> list[str]:
-        return sorted(self.todo, key=lambda unit: (int(self.plan.leaf[self.todo[unit][0]]), unit))
-
-    def _leaves_of(self, unit: str) -> list[Partition]:
-        rows = self.todo.get(unit)
-        return [] if rows is None else [self.plan.leaves[i] for i in np.unique(self.plan.leaf[rows]).tolist()]
-
-    def _units_awaited(self) -> dict[Partition, set[str]]:
-        waiting: dict[Partition, set[str]] = defaultdict(set)
-        for unit in self.pending:
-            for leaf in self._leaves_of(unit):
-                waiting[leaf].add(unit)
-        return waiting
 
     # -- the loop -----------------------------------------------------------------------------------------------
 
@@ -150,7 +83,7 @@ class Work:
 
     def _loop(self, queued: Iterator[str], ahead: int) -> None:
         try:
-            for leaf in sorted(self.stale):
+            for leaf in sorted(self.left.stale):
                 if not self.waiting_for.get(leaf):
                     self._write(leaf)
             more = True
@@ -219,7 +152,7 @@ class Work:
     def _submit(self, unit: str) -> None:
         rows = self.plan.objects.take(pa.array(self.todo[unit])).drop_columns(["unit", "_healpix_29"])
         paths = {path: got.local for path, got in self.fetched[unit].items()}
-        task = (self.spec.survey.name, self.spec.release.name, unit, paths, rows, self._leaves_of(unit), self.spool)
+        task = (self.spec.survey.name, self.spec.release.name, unit, paths, rows, self.left.leaves_of(unit), self.spool)
         self._then(self.executor.submit(read_unit, *task), partial(self._read, unit))
 
     def _read(self, unit: str, future: Future[UnitResult]) -> None:
@@ -235,15 +168,21 @@ class Work:
         except Exception as problem:  # noqa: BLE001 - one unit's trouble, whatever it is, costs that unit only
             self._failed(unit, problem)
             return
-        files = [_provenance(got) for got in self.fetched[unit].values()]
+        files = self._origins(unit)
         self.journal.add(unit=unit, rows=result.rows, excluded=result.excluded, files=files)
         self.ledger.excluded.update(result.excluded)
         self.ledger.files[unit] = files
         self._settled(unit, result.rows)
 
+    def _origins(self, unit: str) -> list[dict[str, Any]]:
+        """Where every file came from that a unit's records depend on, the catalogues' first."""
+        catalogues = {path: self.plan.catalogues[path] for path in self.plan.listed_in.get(unit, ())}
+        return list({**catalogues, **{path: got.provenance for path, got in self.fetched[unit].items()}}.values())
+
     def _failed(self, unit: str, problem: Exception) -> None:
         reason = _told(problem)
-        self.journal.add(unit=unit, failed=reason)
+        forget_unit(unit, self.left.leaves_of(unit), self.spool)
+        self.journal.add(unit=unit, failed=reason, kind=_kind(problem))
         self.ledger.failed_units[unit] = reason
         ids = self.plan.objects["object_id"].take(pa.array(self.todo[unit])).to_pylist()
         self.ledger.failed_objects.update(dict.fromkeys(ids, _kind(problem)))
@@ -258,8 +197,7 @@ class Work:
     def _settled(self, unit: str, rows: int) -> None:
         self.in_flight -= 1
         self.phase.advance(objects=rows)
-        self.settled.add(unit)
-        for leaf in self._leaves_of(unit):
+        for leaf in self.left.leaves_of(unit):
             self.waiting_for[leaf].discard(unit)
             if not self.waiting_for[leaf]:
                 self._write(leaf)
@@ -272,9 +210,15 @@ class Work:
         old = self.before.shards if self.before else []
         overlap = [s.partition.path for s in old if s.partition.span[0] < high and low < s.partition.span[1]]
         existing = [dataset / path for path in dict.fromkeys((leaf.path, *sorted(overlap)))]
-        first, end = np.searchsorted(self.plan.healpix_29, (low, high))
-        keep = self.plan.objects["object_id"].slice(first, end - first).filter(pa.array(~self.unread[first:end]))
-        task = (self.spec.survey.name, self.spec.release.name, leaf, self.spool, existing, keep, dataset)
+        task = (
+            self.spec.survey.name,
+            self.spec.release.name,
+            leaf,
+            self.spool,
+            existing,
+            self.left.keep(leaf),
+            dataset,
+        )
         self._then(self.executor.submit(write_partition, *task), partial(self._written, leaf))
 
     def _written(self, leaf: Partition, future: Future[Written]) -> None:
@@ -289,15 +233,10 @@ class Work:
         self.journal.add(
             shard=[leaf.order, leaf.pixel], written=[written.rows, written.bytes, written.xxh3, written.row_groups]
         )
-        self._take_shard(leaf, written)
+        self.left.take_shard(leaf, written)
         drop_spool(leaf, self.spool)
-        self.stale.discard(leaf)
-        for unit in [u for u in self.fetched if all(not self.waiting_for[at] for at in self._leaves_of(u))]:
+        for unit in [u for u in self.fetched if all(not self.waiting_for[at] for at in self.left.leaves_of(u))]:
             self._forget(unit)
-
-    def _take_shard(self, leaf: Partition, written: Written) -> None:
-        if written.rows:
-            self.ledger.shards[leaf] = Shard(leaf, written.rows, written.bytes, written.xxh3, written.row_groups)
 
     def _forget(self, unit: str, everything: bool = False) -> None:
         """Remove a unit's raw files once no other unit needs them (`everything`: whatever they are, they are bad)."""
@@ -314,10 +253,6 @@ def _get(fetcher: Fetcher, file: File) -> Fetched | None:
         if file.required:
             raise
         return None
-
-
-def _provenance(got: Fetched) -> dict[str, Any]:
-    return {"path": got.path, "url": got.url, "bytes": got.bytes, "sha256": got.sha256, "etag": got.etag}
 
 
 def _told(problem: Exception) -> str:

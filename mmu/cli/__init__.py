@@ -8,7 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
-from mmu.cli import build, demo, fetch, info, simulate, surveys, verify
+from mmu.cli import build, demo, fetch, info, simulate, status, surveys, verify
 from mmu.errors import MmuError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.command("build")(build.build)
 app.command("fetch")(fetch.fetch)
+app.command("status")(status.status)
 app.command("verify")(verify.verify)
 app.command("info")(info.info)
 app.command("list")(surveys.surveys)
@@ -56,4 +57,5 @@ def main() -> None:
 
 
 def _say(words: str) -> None:
+    words = "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in words)  # it may quote an archive
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"mmu: {words}", style="red", markup=False)

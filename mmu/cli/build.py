@@ -28,6 +28,9 @@ def build(
     ] = "parquet",
     partition_bytes: Annotated[str, typer.Option(help="Largest shard, uncompressed: 16MB, 1GiB, ...")] = "1GiB",
     add: Annotated[bool, typer.Option("--add", help="Extend the dataset that is there by this region.")] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask the archive what changed since, and build that again.")
+    ] = False,
     keep_raw: Annotated[bool, typer.Option("--keep-raw", help="Keep the raw files after the build.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would fetch and write, and stop.")] = False,
     cache: o.Cache = None,
@@ -64,6 +67,7 @@ def build(
         workers=workers,
         scheduler=scheduler,
         add=add,
+        refresh=refresh,
         keep_raw=keep_raw,
     )
     progress = Progress(quiet)

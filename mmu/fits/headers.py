@@ -11,6 +11,7 @@ from math import prod
 from typing import IO
 
 RECORD, CARD = 2880, 80
+MOST_RECORDS = 1000
 _TEXT = re.compile(rb" *'((?:[^']|'')*)'")
 
 
@@ -107,15 +108,14 @@ def read_headers(file: IO[bytes]) -> list[Hdu]:
 
 def _header(file: IO[bytes], first: bytes) -> bytes:
     """The records of one header, up to its END; nothing if it does not begin with that card."""
-    text = file.read(RECORD)
-    if not text.startswith(first):
+    records = [file.read(RECORD)]
+    if not records[0].startswith(first):
         return b""
-    while not _ends(text[-RECORD:]):
-        more = file.read(RECORD)
-        if len(more) < RECORD:
+    while not _ends(records[-1]):
+        records.append(file.read(RECORD))
+        if len(records[-1]) < RECORD or len(records) > MOST_RECORDS:
             raise ValueError("truncated: a header without END")
-        text += more
-    return text
+    return b"".join(records)
 
 
 def _ends(record: bytes) -> bool:
@@ -132,6 +132,6 @@ def _hdu(text: bytes, start: int) -> Hdu:
     bare = Hdu("", cards, start, 0)
     pixels = prod(bare.shape) if bare.shape else 0
     size = abs(bare.count("BITPIX")) // 8 * bare.count("GCOUNT", 1) * (bare.count("PCOUNT", 0) + pixels)
-    if size < 0 or min(bare.shape, default=0) < 0:
+    if min([size, bare.count("PCOUNT", 0), *bare.shape]) < 0:
         raise ValueError("a header declares a negative size")
     return Hdu(bare.text("EXTNAME").upper(), cards, start, size, text)

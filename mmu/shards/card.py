@@ -6,6 +6,7 @@ load and cite. It holds no time and no local path, so the same releases give the
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,10 @@ from filelock import FileLock
 from mmu.schema.document import column_table
 from mmu.schema.features import features_yaml
 from mmu.shards.parquet import write_text
+from mmu.shards.seal import CARD, sealed
 from mmu.survey import Release, Survey
+
+_MARKUP = {ord(sign): f"\\{sign}" for sign in "|`[]*\\"}
 
 Builds = Mapping[str, dict[str, Any]]
 """Release name -> what its `_mmu/build.json` holds."""
@@ -31,7 +35,7 @@ def write_card(root: Path, survey: Survey) -> None:
             for release in survey.releases
             if (path := root / release.name / "_mmu" / "build.json").is_file()
         }
-        write_text(root / "README.md", _card(survey, builds))
+        write_text(root / "README.md", sealed(_card(survey, builds), CARD))
 
 
 def _card(survey: Survey, builds: Builds) -> str:
@@ -123,8 +127,13 @@ def _source(spec: Mapping[str, Any]) -> str:
 def _counts(counts: Mapping[str, Any]) -> str:
     rows = [("read", counts["read"]), *_reasons("cut", counts), ("selected", counts["selected"])]
     rows += [("written", counts["written"]), *_reasons("excluded", counts), *_reasons("failed", counts)]
-    lines = [f"| {name} | {number:,} |" for name, number in rows]
+    lines = [f"| {_plain(name)} | {number:,} |" for name, number in rows]
     return "\n".join(["| objects | number |", "|---|---:|", *lines])
+
+
+def _plain(words: str) -> str:
+    """Words that may come from a file, as words: no markup, no table of their own."""
+    return html.escape(" ".join(words.split()), quote=False).translate(_MARKUP)
 
 
 def _reasons(kind: str, counts: Mapping[str, Any]) -> list[tuple[str, int]]:

@@ -55,7 +55,7 @@ def write_hdf5(root: Path, survey: Survey, release: Release, max_bytes: int = 20
                 file.attrs.update({"schema_version": SCHEMA_VERSION, "survey": survey.name, "release": release.name})
                 _fill(file, stream, size, _facts(release, layout))
             written.append(path)
-    for path in set(folder.glob("healpix=*/*.hdf5")) - set(written):
+    for path in set(folder.glob("healpix=*/*")) - set(written):
         path.unlink()
     return written
 

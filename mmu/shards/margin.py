@@ -125,8 +125,8 @@ def _width(kind: pa.DataType) -> int:
 
 
 def _remove_others(folder: Path, written: Sequence[Partition]) -> None:
-    """Margin shards of an earlier build that this one no longer has."""
+    """Margin shards of an earlier build that this one no longer has, and what a kill left beside them."""
     kept = {folder / partition.path for partition in written}
-    for path in folder.glob("Norder=*/Dir=*/Npix=*.parquet"):
+    for path in folder.glob("Norder=*/Dir=*/Npix=*"):
         if path not in kept:
             path.unlink()

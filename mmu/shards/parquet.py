@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import os
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def write_shard(
     order = _order(sources)
     groups = range(0, len(order), rows_per_group)
     gather = _Gather(sources, schema)
-    with replacing(path) as unfinished, unfinished.open("wb") as raw:
+    with replacing(path, unique_name()) as unfinished, unfinished.open("wb") as raw:
         sink = _Hashed(raw)
         with pq.ParquetWriter(sink, schema, **writer_options(schema)) as writer:
             for start in groups:
@@ -96,10 +97,13 @@ def checksum(path: Path) -> str:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; on success synced to disk and renamed to `path`, else removed."""
+def replacing(path: Path, tag: str = "") -> Iterator[Path]:
+    """A name beside `path` to write to; on success synced to disk and renamed to `path`, else removed.
+
+    With a `tag` of its own for every writer, one that outlived a killed run does not disturb the one that follows.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".tmp")
+    unfinished = path.with_name(f"{path.name}{tag}.tmp")
     try:
         yield unfinished
         with unfinished.open("rb+") as file:
@@ -107,6 +111,11 @@ def replacing(path: Path) -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def unique_name() -> str:
+    """A tag that no other writer has, on any machine."""
+    return f".{secrets.token_hex(4)}"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -109,6 +109,8 @@ def _observed(release: Release, paths: Paths, region: Region) -> tuple[NDArray[n
     """Pixel, survey and program of the files that may hold what decides about the region, sorted."""
     with open_fits(paths[_tilepix(release)]) as file:
         table = {name: file.column("TILEPIX", name).copy() for name in ("HEALPIX", "SURVEY", "PROGRAM")}
+        if not len(table["HEALPIX"]):
+            raise file.error("it lists no pixel")
     pixel = table["HEALPIX"].astype(np.int64)
     wanted = np.isin(pixel, region.pixels(ORDER)) if not region.whole else np.ones(len(pixel), dtype=bool)
     wanted &= np.logical_or.reduce([same_text(table["SURVEY"], name) for name in release.facts["primary_among"]])
@@ -161,6 +163,8 @@ def _redrock(path: Path) -> dict[str, NDArray[Any]]:
         listed = [file.column(table, "TARGETID") for table in ("FIBERMAP", "REDSHIFTS", "TSNR2")]
         if not all(np.array_equal(listed[0], other) for other in listed[1:]):
             raise file.error("FIBERMAP, REDSHIFTS and TSNR2 list different targets")
+        if not len(listed[0]):
+            raise file.error("it lists no target")
         _, survey, program, pixel = path.stem.split("-")
         rows = np.arange(len(listed[0]))
         return {

@@ -88,6 +88,8 @@ def merged_spectra(coadd: FitsFile, target: Ids) -> Merged:
     present = [arm for arm in ARMS if any(name.startswith(f"{arm}_") for name in coadd.names)]
     if not present:
         raise coadd.error(f"no HDU B_FLUX, R_FLUX or Z_FLUX; it has {', '.join(coadd.names)}")
+    if len(present) < len(ARMS) and not coadd.has("SCORES"):  # the last HDU: an arm may be missing, not the rest
+        raise coadd.error(f"no HDU SCORES and arms {', '.join(present)} only: it is cut short between HDUs")
     planes = {arm: _planes(coadd, arm) for arm in present}
     flips = {arm: coadd.flips_sign(f"{arm}_MASK") for arm in present}
     out = Merged.empty(len(target))

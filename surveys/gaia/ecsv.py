@@ -25,6 +25,7 @@ RATIO = 60
 """A CSV file of numbers compresses about three times; one that unpacks to more than this is not what it says."""
 LEAST = 1 << 20
 BLOCK_BYTES = 16 << 20
+LONGEST_LINE = 1 << 20
 AGAIN = "fetch it again"
 _ENDS = bytes.maketrans(b",])", b"\n\n\n")
 
@@ -69,7 +70,8 @@ def read_blocks(path: Path, types: Mapping[str, str], ratio: int = RATIO) -> Ite
     try:
         with io.BufferedReader(_Bounded(path, ratio), BLOCK_BYTES) as stream:
             while stream.peek(1)[:1] == b"#":
-                stream.readline()
+                if len(stream.readline(LONGEST_LINE)) == LONGEST_LINE:
+                    raise FormatError(f"{path.name}: a line of its header does not end; {AGAIN}.")
             with csv.open_csv(stream, csv.ReadOptions(block_size=BLOCK_BYTES), csv.ParseOptions(), convert) as reader:
                 for batch in reader:
                     yield pa.Table.from_batches([batch])

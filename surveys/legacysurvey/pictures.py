@@ -32,7 +32,7 @@ def read_jpeg(path: Path, side: int) -> Bytes:
             if picture.size != (side, side):
                 raise FormatError(f"{path.name}: expected a picture of {side} x {side}, found {picture.size}.")
             return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))[::-1]
-    except (OSError, SyntaxError, Image.DecompressionBombError) as problem:
+    except (OSError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
         msg = f"{path.name}: expected a JPEG, found one that cannot be read ({problem})."
         raise FormatError(msg) from problem
 

@@ -434,6 +434,17 @@ class TestContent:
         assert later.get(LISTED).local.read_bytes() == flipped(image)
         assert archive.count(PATH) == 2
 
+    def test_a_file_and_its_list_never_wait_for_each_other(
+        self, archive: Any, fetcher: Fetcher, image: bytes, faults: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(fetch, "_STRIPES", 1)
+        archive.add(PATH, image)
+        archive.add(LIST, listing(flipped(image)))
+        fetcher.get(File(LIST, 0))  # an earlier run's list, older than the file
+        archive.add(LIST, listing(image))
+        with ThreadPoolExecutor(1) as threads:
+            assert threads.submit(fetcher.get, LISTED).result(timeout=20).bytes == len(image)
+
     @pytest.mark.parametrize("sized", [True, False])
     def test_an_endless_file_is_bounded(
         self, archive: Any, fetcher: Fetcher, faults: Any, sized: bool, monkeypatch: pytest.MonkeyPatch

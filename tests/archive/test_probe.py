@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mmu.archive import probe as module
+from mmu.archive import probe_fits
 from mmu.archive.probe import probe
 from mmu.errors import FormatError
 
@@ -107,13 +108,13 @@ class TestFits:
         file.write_bytes(made("fits"))
         with fits.open(file) as hdus, pytest.MonkeyPatch.context() as patch:
             seen: list[int] = []
-            true = module._data_bytes
+            true = probe_fits.data_bytes
 
             def noted(cards: dict[str, str], name: str, index: int) -> int:
                 seen.append(true(cards, name, index))
                 return seen[-1]
 
-            patch.setattr(module, "_data_bytes", noted)
+            patch.setattr(probe_fits, "data_bytes", noted)
             probe(file)
             infos = [hdu.fileinfo() for hdu in hdus]
             assert seen == [info["datSpan"] for info in infos]
@@ -142,7 +143,7 @@ class TestFits:
             check(tmp_path, "a.fits", made("fits").replace(*change, 1))
 
     def test_a_header_without_end_is_bounded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "_MAX_CARDS", 100)
+        monkeypatch.setattr(probe_fits, "MAX_CARDS", 100)
         with pytest.raises(FormatError, match="does not end"):
             check(tmp_path, "a.fits", b"SIMPLE  =                    T".ljust(2880 * 10))
 

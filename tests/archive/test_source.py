@@ -16,7 +16,8 @@ from mmu.archive.source import FolderSource, HttpSource, SimulatedSource, open_s
 from mmu.errors import AbsentUpstreamError, DownloadError, UsageError
 from mmu.survey import File, Policy, Release, Survey
 
-SURVEY = cast(Survey, SimpleNamespace(name="toy", module="toysurvey", root="https://data.example.org/dr1"))
+ROOT = "https://data.example.org/dr1"
+SURVEY = cast(Survey, SimpleNamespace(name="toy", module="toysurvey", root=ROOT, hosts=(), login=None))
 RELEASE = cast(Release, SimpleNamespace(name="r1"))
 
 SIMULATOR = """
@@ -86,7 +87,7 @@ class TestForms:
         "text", ["https://me:secret@x.org/", "https://x.org/?token=secret", "https://secret@x.org/"]
     )
     def test_credentials_in_a_url_are_refused_and_not_repeated(self, text: str) -> None:
-        with pytest.raises(UsageError, match="netrc") as caught:
+        with pytest.raises(UsageError, match="credentials file") as caught:
             open_source(text, SURVEY, RELEASE)
         assert "secret" not in str(caught.value)
 

@@ -267,7 +267,7 @@ def test_killed_at_a_rename_and_run_again_gives_the_same_bytes(toy: Any, tmp_pat
 
 @pytest.mark.parametrize(("owner", "name"), [(unit, "write_shard"), (Journal, "add")])
 def test_killed_while_adding_splits_a_partition(tmp_path: Path, owner: Any, name: str) -> None:
-    from tests.build.conftest import Toy
+    from tests.build.toy import Toy
 
     toy = Toy(tmp_path / "archive", 3, 5)
     toy.build(tmp_path / "whole", regions=(LEFT,))
@@ -279,7 +279,7 @@ def test_killed_while_adding_splits_a_partition(tmp_path: Path, owner: Any, name
 
 
 def test_adding_to_an_unfinished_build_leaves_no_stray_shards(tmp_path: Path) -> None:
-    from tests.build.conftest import Toy
+    from tests.build.toy import Toy
 
     toy = Toy(tmp_path / "archive", 12, 14)
     killed_after_lines(toy, tmp_path / "out", 14, regions=(LEFT,))
@@ -289,7 +289,7 @@ def test_adding_to_an_unfinished_build_leaves_no_stray_shards(tmp_path: Path) ->
 
 
 def test_adding_again_while_adding_is_unfinished(tmp_path: Path) -> None:
-    from tests.build.conftest import Toy
+    from tests.build.toy import Toy
 
     toy = Toy(tmp_path / "archive", 12, 14)
     toy.build(tmp_path / "out", regions=("box:9.9,10.1,-5,5",))

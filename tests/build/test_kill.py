@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
-import functools
 import subprocess
 import sys
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
-from mmu.archive.export import write_archive
-from mmu.build.progress import Progress
-from mmu.survey import get_survey
-
-
-class Counting(SimpleHTTPRequestHandler):
-    asked: ClassVar[Counter[str]] = Counter()
-
-    def do_GET(self) -> None:
-        self.asked[self.path] += 1
-        time.sleep(0.1)
-        super().do_GET()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Quiet."""
+from tests.archive.server import Archive, serving, simulate
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Gaia's simulated archive behind a small web server."""
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    """Gaia's simulated archive behind a small web server that takes its time."""
     folder = tmp_path_factory.mktemp("gaia-archive")
-    survey = get_survey("gaia")
-    write_archive(survey, survey.default_release, 2026, folder, "", False, Progress(quiet=True))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Counting, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    simulate("gaia", None, folder)
+    with serving(folder) as archive:
+        archive.dwell = 0.1
+        yield archive
+
+
+@pytest.fixture(scope="module")
+def archive(served: Archive) -> str:
+    return served.url
 
 
 def command(archive: str, out: Path, workers: int) -> list[str]:
@@ -83,7 +65,9 @@ def kill_when(process: subprocess.Popen[Any], ready: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lines", [0, 3])
-def test_killed_after_some_journal_lines(archive: str, whole: dict[str, bytes], tmp_path: Path, lines: int) -> None:
+def test_killed_after_some_journal_lines(
+    served: Archive, archive: str, whole: dict[str, bytes], tmp_path: Path, lines: int
+) -> None:
     work = tmp_path / "gaia/.building-gaia_dr3"
     journal = work / "journal.jsonl"
 
@@ -95,9 +79,9 @@ def test_killed_after_some_journal_lines(archive: str, whole: dict[str, bytes], 
     kill_when(subprocess.Popen(command(archive, tmp_path, 0), stderr=subprocess.DEVNULL), ready)
     assert work.exists() or lines == 0, "it was over before it was killed"
     had = {p.relative_to(tmp_path / ".cache/gaia") for p in (tmp_path / ".cache").rglob("*.csv.gz")}
-    Counting.asked.clear()
+    served.asked.clear()
     run(command(archive, tmp_path, 0))
-    again = {path for path in had if Counting.asked[f"/{path}"]}
+    again = {path for path in had if served.count(str(path))}
     assert again == set()
     assert tree(tmp_path / "gaia") == whole
 
