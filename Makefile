@@ -7,7 +7,7 @@ export MMU_REAL_DATA ?= $(abspath ../shared/realdata)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test check bench clean install
+.PHONY: demo test check bench reliability clean install
 
 install: $(VENV)/.installed
 
@@ -29,6 +29,9 @@ check: install  ## Style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+reliability: install  ## Every fault, 200 kills, thousands of bad files; writes docs/reliability.md (half an hour)
+	$(BIN)/python -m pytest -q tests/reliability --thorough --report docs/reliability.md
 
 bench: install  ## Objects per second against the floor and the obvious way, in one run
 	$(BIN)/python tests/benchmarks/bench_legacysurvey.py

@@ -72,8 +72,7 @@ def expected(list_path: Path, file_path: str) -> Digest | None:
     facts = list_path.stat()
     if facts.st_size > MOST_BYTES:
         raise FormatError(
-            f"The checksum list {list_path.name} has {facts.st_size} bytes, at most {MOST_BYTES} are read; it cannot be "
-            "used."
+            f"The checksum list {list_path.name} has {facts.st_size} bytes, more than the {MOST_BYTES} that are read."
         )
     table = _table(list_path, facts.st_size, facts.st_mtime_ns)
     pieces = file_path.split("/")

@@ -138,17 +138,17 @@ def _from_file(survey: str) -> Credentials | str | None:
         try:
             table = tomllib.loads(file.read(_MOST_BYTES).decode())
         except (ValueError, RecursionError):
-            return f"{path} is not a TOML file; write it as `[{survey}]`, `user = \"...\"`, `password = \"...\"`."
+            return f'{path} is not a TOML file; write it as `[{survey}]`, `user = "..."`, `password = "..."`.'
     return _entry(table.get(survey), path, survey)
 
 
 def _entry(entry: Any, path: Path, survey: str) -> Credentials | str | None:
     if entry is None:
         return None
-    values = [entry.get(key) if isinstance(entry, dict) else None for key in ("user", "password")]
-    if not all(isinstance(value, str) and value for value in values):
-        return f"The table [{survey}] of {path} lacks a user or a password in quotes."
-    return Credentials(*values)
+    user, password = (entry.get(key) if isinstance(entry, dict) else None for key in ("user", "password"))
+    if isinstance(user, str) and isinstance(password, str) and user and password:
+        return Credentials(user, password)
+    return f"The table [{survey}] of {path} lacks a user or a password in quotes."
 
 
 def _not_ours(facts: os.stat_result) -> str:

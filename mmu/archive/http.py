@@ -196,10 +196,10 @@ def check_status(response: requests.Response, gate: HostGate, asked: str = "", l
     if status in (404, 410):
         raise AbsentUpstreamError(f"The archive has no such file: {url} (HTTP {status}).")
     if status in (401, 403):
-        login = status == 401 or "WWW-Authenticate" in response.headers or "Authorization" in response.request.headers
+        unknown = status == 401 or "WWW-Authenticate" in response.headers or "Authorization" in response.request.headers
         guess = (
             f"it wants credentials: {login or 'this survey declares no login'}"
-            if login
+            if unknown
             else "it looks like a ban or a missing permission: stop, and ask the archive"
         )
         gate.stop(f"{gate.host} refused access (HTTP {status}) at {url}; {guess}.")

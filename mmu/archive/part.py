@@ -191,7 +191,7 @@ class Part:
             write_json(sibling(self.path, ".json"), asdict(version))
         self.version = version
         self.close()
-        self._open = open(self.path, "ab", opener=no_link)
+        self._open = os.fdopen(no_link(str(self.path), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC), "ab")
 
     def write(self, block: bytes) -> None:
         """Append."""

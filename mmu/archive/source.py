@@ -38,8 +38,8 @@ class HttpSource(Closing):
         parts = urlsplit(root)
         if parts.username or parts.password or parts.query or parts.fragment:
             raise UsageError(
-                "The source's URL carries a user, password, query or fragment; a password comes from the environment or "
-                "the credentials file, for surveys that want one."
+                "The source's URL carries a user, password, query or fragment; where a survey wants a password, it comes "
+                "from the environment or the credentials file."
             )
         if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
             raise UsageError(f"The source {root!r} is not an https:// address; plain http is for this machine only.")

@@ -208,7 +208,7 @@ def same_raw(here: dict[str, bytes], there: dict[str, bytes]) -> bool:
 def lanes(tmp_path_factory: pytest.TempPathFactory, thorough: bool) -> Iterator[list[Lane]]:
     """One lane, or two in the long run, each with its own uninterrupted builds: the archive's address is in them."""
     files = tmp_path_factory.mktemp("gaia-archive")
-    simulate("gaia", None, "", files)
+    simulate("gaia", None, files)
     with ExitStack() as stack:
         made = []
         for _ in range(2 if thorough else 1):
