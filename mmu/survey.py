@@ -201,6 +201,7 @@ class Survey:
     """One survey, as data. `module` is the package that holds its functions and texts.
 
     Attributes:
+        builds: the releases that a build makes when none is named; the first one if empty.
         hosts: further `HOST[:PORT]` that the archive's redirects may lead to.
         login: how to sign in, where the archive wants that; only ever sent to the host of `root`.
         differences: where the records differ from Multimodal Universe v1, and why; each goes into the card.
@@ -217,12 +218,17 @@ class Survey:
     releases: tuple[Release, ...]
     differences: tuple[str, ...] = ()
     policy: Policy = Policy()
+    builds: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     login: Login | None = None
 
     @property
     def default_release(self) -> Release:
         return self.releases[0]
+
+    def to_build(self, release: str | None) -> tuple[str, ...]:
+        """The releases that a build makes: the one named, or those that are built by default."""
+        return (release,) if release is not None else self.builds or (self.default_release.name,)
 
     def release(self, name: str | None = None) -> Release:
         """The release of that name, or the default one.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
@@ -161,11 +161,13 @@ class HttpClient:
                 )
             except requests.RequestException as problem:
                 failed = Again(_why(problem), reached=not isinstance(problem, requests.ConnectionError))
+            except ValueError:  # requests looks at where a redirect leads, even if told not to follow it
+                failed = Again("it redirects to an address that is none")
             if failed is not None:  # raised here, so that it does not carry frames in which a password is sent
                 raise failed
             if not response.is_redirect:
                 return response
-            target = _target(url, response.headers["location"])
+            target = urlsplit(urljoin(url, response.headers["location"]))
             response.close()
             if target.netloc not in self.hosts or target.scheme != start.scheme:
                 raise DownloadError(
@@ -174,14 +176,6 @@ class HttpClient:
                 )
             url = target.geturl()
         raise DownloadError(f"{start.geturl()}: more than {_HOPS} redirects.")
-
-
-def _target(url: str, location: str) -> SplitResult:
-    """Where a redirect leads."""
-    try:
-        return urlsplit(urljoin(url, location))
-    except ValueError:
-        return SplitResult("", "", "", "", "")
 
 
 def check_status(response: requests.Response, gate: HostGate, asked: str = "", login: str = "") -> None:
@@ -196,10 +190,10 @@ def check_status(response: requests.Response, gate: HostGate, asked: str = "", l
     if status in (404, 410):
         raise AbsentUpstreamError(f"The archive has no such file: {url} (HTTP {status}).")
     if status in (401, 403):
-        unknown = status == 401 or "WWW-Authenticate" in response.headers or "Authorization" in response.request.headers
+        asks = status == 401 or "WWW-Authenticate" in response.headers or "Authorization" in response.request.headers
         guess = (
             f"it wants credentials: {login or 'this survey declares no login'}"
-            if unknown
+            if asks
             else "it looks like a ban or a missing permission: stop, and ask the archive"
         )
         gate.stop(f"{gate.host} refused access (HTTP {status}) at {url}; {guess}.")

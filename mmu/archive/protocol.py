@@ -76,6 +76,13 @@ class Source(Protocol):
             DownloadError: nobody answers.
         """
 
+    def has(self, path: str, gate: HostGate) -> bool:
+        """True if there is such a file now.
+
+        Raises:
+            DownloadError: nobody answers.
+        """
+
     def pause(self, failures: int) -> float:
         """Seconds to wait before the next attempt, after so many that failed."""
 

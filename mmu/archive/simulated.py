@@ -37,6 +37,9 @@ class SimulatedSource(Closing):
     def local(self, path: str) -> Path | None:
         return None
 
+    def has(self, path: str, gate: HostGate) -> bool:
+        return path in self._listed()
+
     def changed(self, known: Provenance, gate: HostGate) -> bool:
         return False  # a seed always gives the same sky
 

@@ -38,8 +38,8 @@ class HttpSource(Closing):
         parts = urlsplit(root)
         if parts.username or parts.password or parts.query or parts.fragment:
             raise UsageError(
-                "The source's URL carries a user, password, query or fragment; where a survey wants a password, it comes "
-                "from the environment or the credentials file."
+                "The source's URL carries a user, password, query or fragment; where a survey wants a password, it "
+                "comes from the environment or the credentials file."
             )
         if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
             raise UsageError(f"The source {root!r} is not an https:// address; plain http is for this machine only.")
@@ -73,11 +73,17 @@ class HttpSource(Closing):
         version = growing.version
         return Arrival(growing.size, growing.digests(), growing.url, version.etag, version.modified)
 
-    def changed(self, known: Provenance, gate: HostGate) -> bool:
+    def has(self, path: str, gate: HostGate) -> bool:
+        return self._version(path, gate) is not None
+
+    def _version(self, path: str, gate: HostGate) -> Version | None:
         try:
-            now = self._client.version(self.url(known.path), gate)
+            return self._client.version(self.url(path), gate)
         except Again as problem:
-            raise DownloadError(f"{self.host} does not say whether {known.path} changed: {problem}.") from problem
+            raise DownloadError(f"{self.host} does not say whether {path} changed: {problem}.") from problem
+
+    def changed(self, known: Provenance, gate: HostGate) -> bool:
+        now = self._version(known.path, gate)
         return now is not None and now.differs(Version("", known.etag, known.modified, known.bytes))
 
     def _insist(self, part: Part, order: Order) -> None:
@@ -127,6 +133,9 @@ class FolderSource(Closing):
         if not file.is_file():
             raise AbsentUpstreamError(f"The source folder has no file {path} ({file}).")
         return file
+
+    def has(self, path: str, gate: HostGate) -> bool:
+        return safe_join(self.folder, path).is_file()
 
     def changed(self, known: Provenance, gate: HostGate) -> bool:
         file = safe_join(self.folder, known.path)

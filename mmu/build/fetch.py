@@ -10,7 +10,8 @@ from mmu.build.estimate import Confirm, ask, estimate, refuse_without_space
 from mmu.build.executor import open_executor
 from mmu.build.files import writable
 from mmu.build.hold import hold
-from mmu.build.plan import make_plan, unit_files
+from mmu.build.plan import unit_files
+from mmu.build.planner import make_plan
 from mmu.build.progress import Progress
 from mmu.build.run import opened, raw_lock
 from mmu.build.spec import BuildSpec

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmu.build.files import write_bytes, write_table
-from mmu.build.plan import ABSENT_CATALOGUE, Plan
+from mmu.build.plan import Plan
 from mmu.errors import LedgerError
 from mmu.schema import HEALPIX
 from mmu.shards.parquet import Shard, checksum
@@ -94,8 +94,8 @@ class Ledger:
         for unit, row in rows.items():
             row["error"] = self.failed_units.get(unit, "")
             row["files"] = json.dumps(self.files.get(unit, []))
-        for group, path in plan.absent.items():
-            rows[group] = {**_unit_row(group, 0), "error": f"{ABSENT_CATALOGUE}: {path}", "files": "[]"}
+        for group, why in plan.absent.items():
+            rows[group] = {**_unit_row(group, 0), "error": why, "files": "[]"}
         return pa.Table.from_pylist([rows[unit] for unit in sorted(rows)], schema=_UNITS)
 
 

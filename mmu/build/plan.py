@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 import json
-from collections import Counter, deque
-from collections.abc import Collection, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,21 +11,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmu.archive.fetch import Fetched, Fetcher
-from mmu.build.executor import Executor
 from mmu.build.files import write_json, write_table
-from mmu.build.progress import Progress
-from mmu.build.select import BEYOND, Selection, select_group
 from mmu.build.spec import BuildSpec
-from mmu.errors import AbsentUpstreamError, FormatError, MmuError
 from mmu.schema import HEALPIX
 from mmu.sky.partition import Partition, locate, partition_tree
-from mmu.survey import File, Group
-
-ABSENT_CATALOGUE = "its catalogue file is absent upstream"
+from mmu.survey import File
 
 
 @dataclass
@@ -39,7 +27,8 @@ class Plan:
     Attributes:
         objects: object_id, ra, dec, unit, _healpix_29 and carried columns, sorted by (_healpix_29, object_id).
         read, cut: per unit, and per (unit, reason).
-        absent: groups whose catalogue the archive does not have; nothing is known of their objects.
+        absent: groups whose catalogue cannot be had (the archive does not have it, or only damaged) -> why, in words;
+            nothing is known of their objects.
         not_there: optional catalogue files the archive does not have (DESI lists more pixels than it has files for).
         catalogues: where each catalogue file came from, by path.
         listed_in: for each unit the paths of the catalogue files that list it.
@@ -114,135 +103,6 @@ def load_plan(work: Path) -> Plan | None:
         )
     except (OSError, ValueError, TypeError, LookupError, pa.ArrowException):
         return None
-
-
-def make_plan(spec: BuildSpec, fetcher: Fetcher, executor: Executor, progress: Progress) -> Plan:
-    """Read the catalogues and select.
-
-    Raises:
-        MmuError: an object_id occurs twice, or the archive cannot be reached.
-    """
-    survey, release = spec.survey, spec.release
-    lists = [fetcher.get(file) for file in survey.archive.bootstrap(release)]
-    groups = _groups(spec, fetcher, lists)
-    plan = Plan(pa.table({}), bytes_per_row=release.bytes_per_row, partition_bytes=spec.partition_bytes)
-    plan.catalogues.update({got.path: got.provenance for got in lists})
-    tables: list[pa.Table] = []
-    with progress.phase("planning", unit="catalogues") as phase:
-        for group, selection in _selections(spec, groups, fetcher, executor, plan):
-            tables.append(selection.rows)
-            _note_catalogues(plan, group, selection)
-            plan.read.update(selection.read)
-            plan.cut.update(selection.cut)
-            phase.advance(objects=len(selection.rows))
-            if spec.max_objects is not None and sum(map(len, tables)) >= spec.max_objects:
-                break
-    plan.objects = _in_order(_limited(_together(tables), spec.max_objects, plan))
-    _refuse_duplicates(plan.objects, release.name)
-    return plan
-
-
-def _groups(spec: BuildSpec, fetcher: Fetcher, lists: Collection[Fetched]) -> Iterator[Group]:
-    paths = {got.path: got.local for got in lists}
-    with _distrusting(fetcher, lists):
-        yield from spec.survey.archive.groups(spec.release, paths, spec.region, spec.max_objects is not None)
-
-
-@contextmanager
-def _distrusting(fetcher: Fetcher, files: Collection[Fetched]) -> Iterator[None]:
-    """Files that are not as the data model says leave the cache: the next run fetches them again."""
-    try:
-        yield
-    except FormatError:
-        for got in files:
-            if got.owned:
-                fetcher.discard(got.path)
-        raise
-
-
-def _selections(
-    spec: BuildSpec, groups: Iterator[Group], fetcher: Fetcher, executor: Executor, plan: Plan
-) -> Iterator[tuple[Group, Selection]]:
-    """Each group and its selection in order; some are read ahead, unless rows are counted group by group."""
-    ahead = 1 if spec.max_objects is not None else 2 * executor.slots + 2
-    waiting: deque[tuple[Group, Future[list[Fetched] | None]]] = deque()
-    running: deque[tuple[Group, list[Fetched], Future[Selection]]] = deque()
-    with ThreadPoolExecutor(max_workers=max(2, spec.survey.policy.connections)) as threads:
-        while True:
-            while len(waiting) + len(running) < ahead and (group := next(groups, None)) is not None:
-                waiting.append((group, threads.submit(_fetch_group, group, fetcher, plan)))
-            if waiting and len(running) < executor.slots:
-                group, fetched = waiting.popleft()
-                if (files := fetched.result()) is not None:
-                    paths = {got.path: got.local for got in files}
-                    task = (spec.survey.name, spec.release.name, group, paths, spec.region, spec.ids)
-                    running.append((group, files, executor.submit(select_group, *task)))
-            elif running:
-                group, files, selected = running.popleft()
-                with _distrusting(fetcher, files):
-                    selection = selected.result()
-                yield group, selection
-            else:
-                return
-
-
-def _fetch_group(group: Group, fetcher: Fetcher, plan: Plan) -> list[Fetched] | None:
-    files = []
-    for file in group.files:
-        try:
-            got = fetcher.get(file)
-            files.append(got)
-            plan.catalogues[file.path] = got.provenance
-        except AbsentUpstreamError:
-            if file.required:
-                plan.absent[group.name] = file.path
-                return None
-            plan.not_there.append(file.path)
-    return files
-
-
-def _note_catalogues(plan: Plan, group: Group, selection: Selection) -> None:
-    """A unit depends on every catalogue file that lists it."""
-    paths = [file.path for file in group.files if file.path in plan.catalogues]
-    for unit in selection.read:
-        known = plan.listed_in.setdefault(unit, [])
-        known += [path for path in paths if path not in known]
-
-
-def _together(tables: list[pa.Table]) -> pa.Table:
-    if not tables:
-        empty = {"object_id": pa.string(), "ra": pa.float64(), "dec": pa.float64(), "unit": pa.string()}
-        return pa.schema(
-            [*(pa.field(n, t) for n, t in empty.items()), pa.field(HEALPIX.name, pa.int64())]
-        ).empty_table()
-    return pa.concat_tables(tables, promote_options="default").combine_chunks()
-
-
-def _limited(objects: pa.Table, limit: int | None, plan: Plan) -> pa.Table:
-    """The first `limit` rows in unit order; the rest are counted as cut."""
-    if limit is None or len(objects) <= limit:
-        return objects
-    order = pc.sort_indices(objects, [("unit", "ascending"), (HEALPIX.name, "ascending"), ("object_id", "ascending")])
-    for unit, count in Counter(objects["unit"].take(order[limit:]).to_pylist()).items():
-        plan.cut[unit, BEYOND] += count
-    return objects.take(order[:limit])
-
-
-def _in_order(objects: pa.Table) -> pa.Table:
-    return objects.sort_by([(HEALPIX.name, "ascending"), ("object_id", "ascending")]).combine_chunks()
-
-
-def _refuse_duplicates(objects: pa.Table, release: str) -> None:
-    ids = objects["object_id"]
-    if pc.count_distinct(ids).as_py() == len(ids):
-        return
-    counts = ids.value_counts()
-    twice = [entry["values"].as_py() for entry in counts if entry["counts"].as_py() > 1]
-    some = ", ".join(heapq.nsmallest(3, twice))
-    raise MmuError(
-        f"{len(twice)} object_ids occur more than once in {release} (for example {some}); "
-        "the catalogue files overlap or are damaged, so nothing was built."
-    )
 
 
 def unit_files(spec: BuildSpec, plan: Plan) -> dict[str, tuple[File, ...]]:

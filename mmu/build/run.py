@@ -30,9 +30,10 @@ from mmu.build.files import writable, write_json
 from mmu.build.hold import hold
 from mmu.build.journal import Journal
 from mmu.build.ledger import WRITTEN, Folded, Ledger, balance, fold, read_ledger
-from mmu.build.plan import Plan, load_plan, make_plan
+from mmu.build.plan import Plan, load_plan
+from mmu.build.planner import make_plan
 from mmu.build.progress import Progress
-from mmu.build.refresh import changed_units
+from mmu.build.refresh import Changes, changes
 from mmu.build.spec import BuildSpec
 from mmu.build.work import Work
 from mmu.errors import MmuError, UsageError
@@ -82,13 +83,13 @@ def build(spec: BuildSpec, progress: Progress | None = None, confirm: Confirm | 
         if spec.scheduler is not None:  # its workers may stand in another folder
             spec = replace(spec, out=spec.out.absolute(), cache=spec.cache and spec.cache.absolute())
         spec = _as_there(spec, before, source.name)
-        outdated = _outdated(spec, before, fetcher, progress)
-        if before is not None and not (spec.work.exists() or outdated) and _complete(before, spec, source.name):
+        changed = _changed(spec, before, fetcher, progress)
+        if before is not None and not (spec.work.exists() or changed) and _complete(before, spec, source.name):
             _drop_folders(spec)
             return _report(spec, before.build, 0.0, done_before=True)
         executor = open_executor(spec.workers, spec.scheduler)
         try:
-            plan = _planned(spec, source.name, fetcher, executor, progress, outdated)
+            plan = _planned(spec, source.name, fetcher, executor, progress, changed.units)
             _refuse_loss(spec, before, plan)
             cost = estimate(spec, plan)
             refuse_without_space(spec.root, cost.output_bytes)
@@ -180,14 +181,14 @@ def _complete(before: Folded, spec: BuildSpec, source: str) -> bool:
     return before.build["spec"] == spec.identity(source) and whole and not hdf5
 
 
-def _outdated(spec: BuildSpec, before: Folded | None, fetcher: Fetcher, progress: Progress) -> set[str]:
-    """With `--refresh`, the units of a finished dataset whose files changed upstream."""
+def _changed(spec: BuildSpec, before: Folded | None, fetcher: Fetcher, progress: Progress) -> Changes:
+    """With `--refresh`, what a finished dataset was built from and changed upstream."""
     if not spec.refresh or before is None:
-        return set()
+        return Changes()
     if spec.work.exists():
         log.info("The unfinished build is finished first; give --refresh again for what changed since.")
-        return set()
-    return changed_units(before, fetcher, spec.survey.policy.connections, progress)
+        return Changes()
+    return changes(before, fetcher, spec.survey.policy.connections, progress)
 
 
 def _planned(

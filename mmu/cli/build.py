@@ -52,32 +52,36 @@ def build(
     """
     from mmu.build import run
     from mmu.build.progress import Progress
+    from mmu.survey import get_survey
 
-    spec = o.spec_from(
-        survey,
-        out,
-        release_name=release,
-        source=source,
-        regions=(region,),
-        ids=o.read_ids(ids),
-        max_objects=max_objects,
-        partition_bytes=o.parse_bytes(partition_bytes),
-        formats=tuple(part.strip() for part in formats.split(",")),
-        cache=cache,
-        workers=workers,
-        scheduler=scheduler,
-        add=add,
-        refresh=refresh,
-        keep_raw=keep_raw,
-    )
     progress = Progress(quiet)
     console = Console(highlight=False, soft_wrap=True)
-    if dry_run:
-        console.print(estimate_words(run.dry_run(spec, progress), spec.release.title), markup=False)
-        return
-    report = run.build(spec, progress, confirm=lambda cost: yes or _asked(cost))
-    console.print(report_words(report), markup=False)
-    sys.exit(report.code)
+    code = 0
+    for name in get_survey(survey).to_build(release):
+        spec = o.spec_from(
+            survey,
+            out,
+            release_name=name,
+            source=source,
+            regions=(region,),
+            ids=o.read_ids(ids),
+            max_objects=max_objects,
+            partition_bytes=o.parse_bytes(partition_bytes),
+            formats=tuple(part.strip() for part in formats.split(",")),
+            cache=cache,
+            workers=workers,
+            scheduler=scheduler,
+            add=add,
+            refresh=refresh,
+            keep_raw=keep_raw,
+        )
+        if dry_run:
+            console.print(estimate_words(run.dry_run(spec, progress), spec.release.title), markup=False)
+            continue
+        report = run.build(spec, progress, confirm=lambda cost: yes or _asked(cost))
+        console.print(report_words(report), markup=False)
+        code = max(code, report.code)
+    sys.exit(code)
 
 
 def _asked(cost: Estimate) -> bool:
@@ -111,7 +115,7 @@ def report_words(report: Report) -> str:
     for kind in ("excluded", "failed"):
         lines += [f"  {kind} {count:,}: {reason}" for reason, count in counts[kind].items()]
     if report.absent:
-        lines.append(f"  {report.absent:,} catalogue files are absent upstream (named in the ledger)")
+        lines.append(f"  {report.absent:,} catalogues could not be had (the ledger names them and says why)")
     if report.not_there:
         lines.append(f"  {report.not_there:,} catalogue files the archive may have are not there (named in the ledger)")
     if not counts["selected"]:

@@ -25,22 +25,23 @@ def fetch(
     """
     from mmu.build.fetch import fetch_raw
     from mmu.build.progress import Progress, human_bytes
+    from mmu.survey import get_survey
 
-    spec = o.spec_from(
-        survey,
-        out,
-        release_name=release,
-        source=source,
-        regions=(region,),
-        ids=o.read_ids(ids),
-        max_objects=max_objects,
-        cache=cache,
-        workers=workers,
-    )
-    got = fetch_raw(spec, Progress(), confirm=lambda _: yes)
     console = Console(highlight=False, soft_wrap=True)
-    console.print(
-        f"{spec.raw}: {got.files:,} files, {human_bytes(got.bytes)}; {got.reused:,} were there already.", markup=False
-    )
-    for path in got.absent:
-        console.print(f"  absent upstream: {path}", markup=False)
+    for name in get_survey(survey).to_build(release):
+        spec = o.spec_from(
+            survey,
+            out,
+            release_name=name,
+            source=source,
+            regions=(region,),
+            ids=o.read_ids(ids),
+            max_objects=max_objects,
+            cache=cache,
+            workers=workers,
+        )
+        got = fetch_raw(spec, Progress(), confirm=lambda _: yes)
+        size = human_bytes(got.bytes)
+        console.print(f"{spec.raw}: {got.files:,} files, {size}; {got.reused:,} were there already.", markup=False)
+        for path in got.absent:
+            console.print(f"  absent upstream: {path}", markup=False)

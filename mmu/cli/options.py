@@ -13,7 +13,8 @@ from mmu.errors import UsageError
 SurveyName = Annotated[str, typer.Argument(metavar="SURVEY", help="Which survey; `mmu list` names them.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the dataset; it becomes OUT/SURVEY/RELEASE.")]
 ReleaseName = Annotated[
-    str | None, typer.Option("--release", "-r", help="Which release; the survey's default if left out.")
+    str | None,
+    typer.Option("--release", "-r", help="Which release; the survey's default (or all that make it up) if left out."),
 ]
 SourceText = Annotated[
     str | None,

@@ -63,7 +63,7 @@ def words(state: Status) -> list[str]:
     pace += [f"about {human_time(state.eta_s)} left"] if state.eta_s is not None else []
     pace += [f"last settled {human_time(state.idle_s)} ago"] if state.idle_s is not None else []
     lines += [f"  {', '.join(pace)}"] if pace else []
-    lines += [f"  {state.absent:,} catalogue files are absent upstream"] if state.absent else []
+    lines += [f"  {state.absent:,} catalogues could not be had"] if state.absent else []
     for reason, count in state.failed.items():
         what = "objects" if state.state == "partial" else "units"
         lines.append(f"  failed {count:,} {what}: {reason}")

@@ -14,6 +14,7 @@ import pytest
 from mmu.archive import fetch
 from mmu.build import run, unit
 from mmu.build.journal import Journal
+from mmu.survey import File, Group
 from tests.build.test_bad_input import killed, problems, tree
 from tests.build.toy import Toy
 
@@ -152,3 +153,17 @@ def test_a_unit_that_cannot_be_had_any_more_is_told_and_tried_again(toy: Toy, tm
     assert toy.build(tmp_path / "out").code == 0
     toy.build(tmp_path / "whole")
     assert tree(tmp_path / "out/toy") == tree(tmp_path / "whole/toy")
+
+
+def test_an_optional_catalogue_that_arrives_later(toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import toysurvey.archive as archive  # type: ignore[import-not-found]
+
+    def groups(release: Any, paths: Any, region: Any, walk: bool) -> Any:
+        yield Group("all", (File("catalogue.csv", 100), File("more.csv", 10, required=False)))
+
+    monkeypatch.setattr(archive, "groups", groups)
+    assert toy.build(tmp_path / "out").not_there == 1
+    assert toy.build(tmp_path / "out", refresh=True).done_before
+    (toy.folder / "more.csv").write_text("there")
+    assert toy.build(tmp_path / "out", refresh=True).not_there == 0
+    assert problems(tmp_path / "out/toy") == []
