@@ -23,7 +23,7 @@ from mmu.build.files import write_json, write_table
 from mmu.build.progress import Progress
 from mmu.build.select import BEYOND, Selection, select_group
 from mmu.build.spec import BuildSpec
-from mmu.errors import AbsentUpstreamError, MmuError
+from mmu.errors import AbsentUpstreamError, FormatError, MmuError
 from mmu.schema import HEALPIX
 from mmu.sky.partition import Partition, locate, partition_tree
 from mmu.survey import File, Group
@@ -124,6 +124,7 @@ def make_plan(spec: BuildSpec, fetcher: Fetcher, executor: Executor, progress: P
             if spec.max_objects is not None and sum(map(len, tables)) >= spec.max_objects:
                 break
     plan.objects = _in_order(_limited(_together(tables), spec.max_objects, plan))
+    _choose_units(spec, plan)
     _refuse_duplicates(plan.objects, release.name)
     return plan
 
@@ -187,6 +188,23 @@ def _limited(objects: pa.Table, limit: int | None, plan: Plan) -> pa.Table:
 
 def _in_order(objects: pa.Table) -> pa.Table:
     return objects.sort_by([(HEALPIX.name, "ascending"), ("object_id", "ascending")]).combine_chunks()
+
+
+def _choose_units(spec: BuildSpec, plan: Plan) -> None:
+    """Let a survey that has a choice name the units of the selected objects; the account moves along."""
+    if (router := spec.survey.router) is None or not len(plan.objects):
+        return
+    chosen = pa.array(np.asarray(router.plan_units(spec.release, plan.objects)).astype(object), type=pa.string())
+    pairs = pa.table({"old": plan.objects["unit"].combine_chunks(), "new": chosen})
+    moved = pairs.group_by(["old", "new"]).aggregate([([], "count_all")]).to_pylist()
+    if len({move["new"] for move in moved}) != len(moved):
+        raise FormatError(f"{spec.survey.name}: plan_units gave objects of two units to one.")
+    for move in moved:
+        plan.read[move["old"]] -= move["count_all"]
+    for move in moved:
+        plan.read[move["new"]] += move["count_all"]
+    plan.read = +plan.read
+    plan.objects = plan.objects.set_column(plan.objects.schema.get_field_index("unit"), "unit", chosen)
 
 
 def _refuse_duplicates(objects: pa.Table, release: str) -> None:
