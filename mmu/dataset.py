@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmu.decoding import Decoded, decode
+from mmu.decoding import Decoded, decode, first
 from mmu.errors import UsageError, unknown
 from mmu.schema.column import HEALPIX
 from mmu.schema.document import describe
@@ -168,7 +168,29 @@ class Dataset:
             UsageError: there is no such object.
         """
         decoded = decode(self.table("all", ids=[object_id]), pictures=True)
-        return {name: _first(values) for name, values in decoded.items()}
+        record: dict[str, Decoded] = first(decoded)
+        return record
+
+    def cube(self, object_id: str, column: str | None = None) -> dict[str, np.ndarray[Any, Any]]:
+        """The cube of one object, also where its spaxels are rows of their own; see `mmu.spaxels.assembled`.
+
+        Args:
+            column: the struct column with the arrays; `cube`, else `spectrum`, by default.
+
+        Raises:
+            UsageError: there is no such object or column, or the rows have no x and y.
+        """
+        from mmu.spaxels import assembled
+
+        column = column or ("cube" if "cube" in self.columns else "spectrum")
+        if not {"x", "y"} <= set(self.columns):
+            if column != "cube":
+                msg = f"{self.release} has no cubes: neither a column `cube`, nor rows that are spaxels, with x and y."
+                raise UsageError(msg)
+            whole: dict[str, np.ndarray[Any, Any]] = first(decode(self.table([column], ids=[object_id]))[column])
+            return whole
+        where = [name for name in ("x", "y", "width", "height", "coeff0", "coeff1") if name in self.columns]
+        return assembled(self.table([*where, column], ids=[object_id]), column)
 
     def _names(self, columns: Columns) -> list[str]:
         if columns is None:
@@ -293,7 +315,3 @@ def _range(file: pq.ParquetFile, index: int) -> tuple[int, int]:
     if statistics is None:
         return Partition(0, 0).span[0], Partition(0, 11).span[1]
     return int(statistics.min), int(statistics.max) + 1
-
-
-def _first(values: Decoded) -> Decoded:
-    return {name: _first(member) for name, member in values.items()} if isinstance(values, dict) else values[0]

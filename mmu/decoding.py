@@ -50,6 +50,11 @@ def decode_column(values: Any, *, pictures: bool = False) -> Decoded:
     return _decode(values, pictures)[0] if isinstance(values, pa.Array) else values
 
 
+def first(values: Decoded) -> Decoded:
+    """The first row of a decoded column, or of each column of a batch."""
+    return {name: first(member) for name, member in values.items()} if isinstance(values, dict) else values[0]
+
+
 def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
     if column.num_chunks == 1:
         return column.chunk(0)
@@ -86,6 +91,8 @@ def _lists(array: pa.Array, pictures: bool) -> tuple[Decoded, bool]:
         return _list_of_structs(array, offsets, item, pictures), False
     count, lengths = len(array), np.diff(offsets)
     child = item.slice(offsets[0], offsets[-1] - offsets[0]) if count else item.slice(0, 0)
+    if count > 1 and not _is_regular(child):  # to decode the levels below as one would be in vain
+        return _objects(_rows(array, offsets, item, pictures)), False
     inner, regular = _decode(child, pictures)
     if count == 0:
         return (inner.reshape(0, 0, *inner.shape[1:]) if regular else np.empty(0, dtype=object)), regular
@@ -94,9 +101,24 @@ def _lists(array: pa.Array, pictures: bool) -> tuple[Decoded, bool]:
             return inner.reshape(count, int(lengths[0]), *inner.shape[1:]), True
         starts = offsets - offsets[0]
         return _objects([inner[starts[i] : starts[i + 1]] for i in range(count)]), False
-    null = array.is_null().to_numpy(zero_copy_only=False)
-    rows = [None if null[i] else _decode(item.slice(offsets[i], lengths[i]), pictures)[0] for i in range(count)]
-    return _objects(rows), False
+    return _objects(_rows(array, offsets, item, pictures)), False
+
+
+def _rows(array: pa.Array, offsets: np.ndarray[Any, Any], item: pa.Array, pictures: bool) -> list[Any]:
+    """The lists of an array, decoded one by one; None for those that are missing."""
+    null, lengths = array.is_null().to_numpy(zero_copy_only=False), np.diff(offsets)
+    parts = (item.slice(start, length) for start, length in zip(offsets[:-1], lengths, strict=True))
+    return [None if gone else _decode(part, pictures)[0] for gone, part in zip(null, parts, strict=True)]
+
+
+def _is_regular(array: pa.Array) -> bool:
+    """False if lists of lists differ in length, so that their rows are better decoded one by one."""
+    while pa.types.is_list(array.type) and pa.types.is_list(array.type.value_type) and len(array):
+        lengths = np.diff(array.offsets.to_numpy())
+        if (lengths != lengths[0]).any():
+            return False
+        array = array.flatten()
+    return True
 
 
 def _parts(array: pa.Array) -> tuple[np.ndarray[Any, Any], pa.Array]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -114,6 +114,20 @@ class Archive(Protocol):
         """The files that hold one unit's data."""
 
 
+class Router(Protocol):
+    """What `archive.py` may have besides, if the best units depend on how many of their objects are selected."""
+
+    def plan_units(self, release: Release, objects: pa.Table) -> np.ndarray[Any, Any]:
+        """The unit that each selected object is to be read in, (N,), once cuts and region have been applied.
+
+        `objects` holds object_id, ra, dec, unit and the carried columns. All objects of one unit named here come from
+        one unit of `objects`; a pure function of it.
+        """
+
+    def route(self, release: Release, units: Collection[str]) -> str:
+        """How these units are fetched, and why, in words for whoever asks what a build will take."""
+
+
 class Reader(Protocol):
     """`read.py` of a survey."""
 
@@ -122,6 +136,13 @@ class Reader(Protocol):
 
         `rows` holds object_id, ra, dec and the carried columns of the objects wanted, sorted as the shards are.
         """
+
+
+class Hdf5Groups(Protocol):
+    """`hdf5.py` of a survey that v1 stored as one HDF5 group a record."""
+
+    def write_group(self, group: Any, record: Mapping[str, Any]) -> None:
+        """Write a record (NumPy values, and `healpix`, its nside-16 pixel) as v1 has it."""
 
 
 class Simulator(Protocol):
@@ -137,7 +158,7 @@ class Hdf5Column:
     """One dataset of the v1 HDF5 layout: its name, where it comes from, and how ragged values are padded.
 
     `source` is a column, or `struct.member`. `index` takes one entry of the first axis (v1 has one mask for all bands);
-    `length` pads a ragged first axis with `fill`.
+    `length` pads a ragged first axis with `fill`; `stack` names further columns that make one array with `source`.
     """
 
     name: str
@@ -146,6 +167,7 @@ class Hdf5Column:
     index: int | None = None
     length: int | None = None
     fill: float = 0
+    stack: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -153,7 +175,8 @@ class Release:
     """A named cut of one data release: a configuration in Hugging Face terms.
 
     `facts` are what the survey's own functions need to know (paths, bands, cuts); the core never looks inside.
-    `ragged` is the typical length of axes that differ between records (for planning only).
+    `ragged` is the typical length of axes that differ between records (for planning only). With `many` an object may
+    have several rows (a cube's spaxels). With `hdf5_groups` v1 has a group a record, which `hdf5.py` beside it writes.
     """
 
     name: str
@@ -168,6 +191,8 @@ class Release:
     hdf5: tuple[Hdf5Column, ...] = ()
     ragged: int = 4
     row_group_rows: int | None = None
+    many: bool = False
+    hdf5_groups: bool = False
 
     @property
     def bytes_per_row(self) -> int:
@@ -248,8 +273,17 @@ class Survey:
         return cast(Archive, importlib.import_module(f"{self.module}.archive"))
 
     @cached_property
+    def router(self) -> Router | None:
+        """The archive, if it chooses its units after the selection."""
+        return cast("Router", self.archive) if hasattr(self.archive, "plan_units") else None
+
+    @cached_property
     def reader(self) -> Reader:
         return cast(Reader, importlib.import_module(f"{self.module}.read"))
+
+    @cached_property
+    def hdf5_groups(self) -> Hdf5Groups:
+        return cast(Hdf5Groups, importlib.import_module(f"{self.module}.hdf5"))
 
     @cached_property
     def simulator(self) -> Simulator:

@@ -24,6 +24,9 @@ def _feature(column: Column) -> dict[str, Any]:
         return {**name, "struct": [_feature(member) for member in column.members]}
     if len(column.shape) == 0:
         return {**name, "dtype": column.dtype}
-    if len(column.shape) == 1:
-        return {**name, "list": column.dtype}
+    if len(column.shape) == 1 or None in column.shape[1:]:  # its arrays may be ragged along the first axis only
+        inner: Any = column.dtype
+        for _ in column.shape[1:]:
+            inner = {"list": inner}
+        return {**name, "list": inner}
     return {**name, "dtype": {f"array{len(column.shape)}_d": {"shape": list(column.shape), "dtype": column.dtype}}}

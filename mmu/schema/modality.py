@@ -77,6 +77,7 @@ class Modality:
 _PLANE = ("band", "y", "x")
 _WAVE = ("wavelength",)
 _SPAXEL = ("wavelength", "y", "x")
+_CHANNEL = ("channel", "y", "x")
 _TIME = ("time",)
 
 MODALITIES: dict[str, Modality] = {
@@ -97,6 +98,7 @@ MODALITIES: dict[str, Modality] = {
                 Member("mask", "bool", _PLANE, meaning="usable pixel", polarity="True = good"),
                 Member("psf_fwhm", "float32", ("band",), "arcsec", "full width at half maximum of the PSF"),
                 Member("scale", "float32", ("band",), "arcsec/pixel", "pixel scale"),
+                Member("psf", "float32", _PLANE, "{flux}", "image of a point source", optional=True),
             ),
         ),
         Modality(
@@ -107,7 +109,9 @@ MODALITIES: dict[str, Modality] = {
                 Member("lsf_sigma", "float32", _WAVE, "{wavelength}", "standard deviation of the line-spread function"),
                 Member("lambda", "float32", _WAVE, "{wavelength}", "wavelength of each pixel"),
                 Member("mask", "bool", _WAVE, meaning="pixel not to be used", polarity="True = bad"),
-                Member("maskbits", "int32", _WAVE, meaning="the archive's mask bits", optional=True),
+                Member(
+                    "maskbits", "int32", _WAVE, meaning="the archive's mask bits", polarity="0 = good", optional=True
+                ),
             ),
         ),
         Modality(
@@ -118,6 +122,16 @@ MODALITIES: dict[str, Modality] = {
                 Member("mask", "int32", _SPAXEL, meaning="the archive's mask bits, 0 = good", polarity="0 = good"),
                 Member("lambda", "float32", _WAVE, "{wavelength}", "wavelength of each plane"),
                 Member("lsf_sigma", "float32", _SPAXEL, "{wavelength}", "line-spread function", optional=True),
+            ),
+        ),
+        Modality(
+            "map",
+            (
+                Member("label", "string", ("channel",), meaning="what each channel is of"),
+                Member("unit", "string", ("channel",), meaning="unit of each channel, as the archive writes it"),
+                Member("value", "float32", _CHANNEL, "{flux}", "measurement in each spaxel"),
+                Member("ivar", "float32", _CHANNEL, "1/({flux})^2", "inverse variance; 0 where there is no data"),
+                Member("mask", "int32", _CHANNEL, meaning="the archive's mask bits, 0 = good", polarity="0 = good"),
             ),
         ),
         Modality(

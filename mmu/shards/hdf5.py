@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmu.dataset import Dataset
-from mmu.decoding import decode
+from mmu.decoding import decode, first
 from mmu.errors import FormatError
 from mmu.schema.column import HEALPIX, Column
 from mmu.shards.parquet import replacing
@@ -47,6 +48,9 @@ def write_hdf5(root: Path, survey: Survey, release: Release, max_bytes: int = 20
     layout = _layout(release)
     written: list[Path] = []
     for pixel, (rows, leaves) in sorted(_pixels(dataset).items()):
+        if release.hdf5_groups:
+            written += _write_groups(folder, dataset, survey, release, pixel, rows, leaves, max_bytes)
+            continue
         stream = _Stream(_blocks(dataset, leaves, pixel, layout))
         parts = max(1, min(rows, math.ceil(rows * stream.row_bytes / max_bytes)))
         for part, size in enumerate(_sizes(rows, parts), start=1):
@@ -58,6 +62,41 @@ def write_hdf5(root: Path, survey: Survey, release: Release, max_bytes: int = 20
     for path in set(folder.glob("healpix=*/*")) - set(written):
         path.unlink()
     return written
+
+
+def _write_groups(
+    folder: Path,
+    dataset: Dataset,
+    survey: Survey,
+    release: Release,
+    pixel: int,
+    rows: int,
+    leaves: list[Partition],
+    most: int,
+) -> list[Path]:
+    """The files of one pixel where v1 has a group a record; a record is in memory at a time."""
+    import h5py
+
+    parts = max(1, min(rows, math.ceil(rows * release.bytes_per_row / most)))
+    records, written = _records(dataset, leaves, pixel), []
+    for part, size in enumerate(_sizes(rows, parts), start=1):
+        path = folder / f"healpix={pixel}" / f"{part:03d}-of-{parts:03d}.hdf5"
+        with replacing(path) as unfinished, h5py.File(unfinished, "w") as file:
+            file.attrs.update({"schema_version": SCHEMA_VERSION, "survey": survey.name, "release": release.name})
+            for record in islice(records, size):
+                group = file.create_group(record["object_id"], track_order=True)
+                survey.hdf5_groups.write_group(group, record | {"healpix": pixel})
+        written.append(path)
+    return written
+
+
+def _records(dataset: Dataset, leaves: list[Partition], pixel: int) -> Iterator[dict[str, Any]]:
+    """The pixel's rows, one by one, decoded."""
+    for leaf in leaves:
+        with pq.ParquetFile(dataset.shard(leaf)) as file:
+            for batch in file.iter_batches(1):
+                if batch.column(HEALPIX.name)[0].as_py() >> _SHIFT == pixel:
+                    yield first(decode(batch, pictures=True))
 
 
 def _layout(release: Release) -> list[Hdf5Column]:
@@ -97,7 +136,7 @@ def _sizes(rows: int, parts: int) -> list[int]:
 
 def _blocks(dataset: Dataset, leaves: list[Partition], pixel: int, layout: list[Hdf5Column]) -> Iterator[Block]:
     """The pixel's rows, one row group at a time."""
-    names = list(dict.fromkeys([HEALPIX.name, *(column.source for column in layout)]))
+    names = list(dict.fromkeys([HEALPIX.name, *(name for column in layout for name in (column.source, *column.stack))]))
     for leaf in leaves:
         with pq.ParquetFile(dataset.shard(leaf)) as file:
             for index in range(file.num_row_groups):
@@ -117,7 +156,10 @@ def _block(table: pa.Table, pixel: int, layout: list[Hdf5Column]) -> Block:
             block[column.name] = np.full(len(table), pixel, dtype=column.dtype)
             continue
         top, _, member = column.source.partition(".")
-        block[column.name] = _value(column, decoded[top][member] if member else decoded[top])
+        values = decoded[top][member] if member else decoded[top]
+        if column.stack:
+            values = np.stack([values, *(decoded[name] for name in column.stack)], axis=1)
+        block[column.name] = _value(column, values)
     return block
 
 

@@ -44,7 +44,7 @@ def compressed_hdu(
     return fits.CompImageHDU(plane, header=header, compression_type=algorithm, tile_shape=(100, 100), **floats)
 
 
-def write_fits(destination: Path, hdus: Sequence[Any], compress: bool = False) -> None:
+def write_fits(destination: Path, hdus: Sequence[Any], compress: bool = False, level: int = 9) -> None:
     """Write HDUs to a file, after an empty primary one unless the first is a primary; gzip on request."""
     first = [] if isinstance(hdus[0], fits.PrimaryHDU) else [fits.PrimaryHDU()]
     content = fits.HDUList([*first, *hdus])
@@ -53,4 +53,4 @@ def write_fits(destination: Path, hdus: Sequence[Any], compress: bool = False) -
         return
     buffer = io.BytesIO()
     content.writeto(buffer)
-    destination.write_bytes(gzip.compress(buffer.getvalue(), mtime=0))
+    destination.write_bytes(gzip.compress(buffer.getbuffer(), level, mtime=0))
