@@ -175,8 +175,9 @@ class Release:
     """A named cut of one data release: a configuration in Hugging Face terms.
 
     `facts` are what the survey's own functions need to know (paths, bands, cuts); the core never looks inside.
-    `ragged` is the typical length of axes that differ between records (for planning only). With `many` an object may
-    have several rows (a cube's spaxels). With `hdf5_groups` v1 has a group a record, which `hdf5.py` beside it writes.
+    `ragged` is the typical length of axes that differ between records, `rows_per_object` the typical number of rows
+    where an object has several (a cube's spaxels); both are for planning only. With `hdf5_groups` v1 has a group a
+    record, which `hdf5.py` beside it writes.
     """
 
     name: str
@@ -191,12 +192,17 @@ class Release:
     hdf5: tuple[Hdf5Column, ...] = ()
     ragged: int = 4
     row_group_rows: int | None = None
-    many: bool = False
+    rows_per_object: int = 1
     hdf5_groups: bool = False
 
     @property
     def bytes_per_row(self) -> int:
         return self.schema.bytes_per_row(self.ragged)
+
+    @property
+    def many(self) -> bool:
+        """True if an object may have several rows: one after the other, at the object's place in the sky's order."""
+        return self.rows_per_object > 1
 
 
 @dataclass(frozen=True)

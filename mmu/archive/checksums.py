@@ -87,6 +87,9 @@ def expected(list_path: Path, file_path: str) -> Digest | None:
 def _table(list_path: Path, size: int, modified: int) -> dict[str, Digest]:
     try:
         return parse(list_path.read_text(encoding="utf-8"))
+    except FormatError as problem:
+        msg = f"{list_path.name}: {problem}"
+        raise FormatError(msg) from problem
     except UnicodeDecodeError as problem:
         msg = f"The checksum list {list_path.name} is not text; it cannot be used."
         raise FormatError(msg) from problem

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -12,6 +14,8 @@ from typing import Any, Protocol
 from mmu.errors import MmuError, UsageError
 
 Task = Callable[..., Any]
+WITHOUT_WORKERS_S = 120.0
+_WATCH_S = 1.0
 
 
 class WorkerDied(MmuError):
@@ -54,9 +58,12 @@ class DaskExecutor:
         from distributed import Client, LocalCluster
 
         # A task whose worker died is tried twice more; then it is the task that is to blame.
-        self._config = dask.config.set({"distributed.scheduler.allowed-failures": 2})
+        options = {"distributed.scheduler.allowed-failures": 2, "distributed.deploy.lost-worker-timeout": "2s"}
+        self._config = dask.config.set(options)
         self._config.__enter__()
         self._cluster: Any = None
+        self._waiting: set[Any] = set()
+        self._closing = threading.Event()
         if scheduler is None:
             self._cluster = LocalCluster(
                 n_workers=workers,
@@ -80,26 +87,52 @@ class DaskExecutor:
                 self.close()
                 msg = f"The Dask scheduler at {scheduler} has no workers; start some with `dask worker {scheduler}`."
                 raise UsageError(msg) from problem
-        self.slots = max(1, len(self._client.scheduler_info()["workers"]))
+        self.slots = max(1, self._alive())
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _alive(self) -> int:
+        return len(self._client.nthreads())
+
+    def _watch(self) -> None:
+        """Replace local workers that were not restarted; once there were none for long, let go of what waits for one.
+
+        A worker that dies while it starts is given up by Dask, and then a task could wait for ever.
+        """
+        last_seen = time.monotonic()
+        while not self._closing.wait(_WATCH_S):
+            with suppress(Exception):
+                alive = self._alive()
+                last_seen = time.monotonic() if alive else last_seen
+                if self._cluster is not None and alive < self.slots:
+                    self._cluster.scale(self.slots)
+            if time.monotonic() - last_seen > WITHOUT_WORKERS_S:
+                for remote in list(self._waiting):
+                    remote.cancel()
 
     def submit(self, task: Task, *args: Any) -> Future[Any]:
         remote = self._client.submit(task, *args, pure=False)
         local: Future[Any] = Future()
+        self._waiting.add(remote)
 
         def finished(done: Any) -> None:
-            problem = done.exception() if done.status == "error" else None
-            if done.status == "cancelled":
-                problem = WorkerDied("the task was cancelled because its scheduler went away")
-            if problem is None:
-                local.set_result(done.result())
-            else:
-                local.set_exception(_told(problem))
+            self._waiting.discard(done)
+            try:
+                problem = done.exception() if done.status == "error" else None
+                if done.status == "cancelled":
+                    problem = WorkerDied("the scheduler went away, or had no workers left")
+                if problem is None:
+                    local.set_result(done.result())
+                else:
+                    local.set_exception(_told(problem))
+            except Exception:  # noqa: BLE001 - the result was on a worker that died before it was fetched
+                local.set_exception(WorkerDied("its worker process died with the result"))
             done.release()
 
         remote.add_done_callback(finished)
         return local
 
     def close(self) -> None:
+        self._closing.set()
         with suppress(Exception):
             self._client.close()
         if self._cluster is not None:

@@ -166,8 +166,8 @@ def balance(ledger: Ledger) -> Account:
     shards = [ledger.shards[leaf] for leaf in ledger.plan.leaves if leaf in ledger.shards]
     counts = totals(units)
     wrong = imbalances(units)
-    if sum(shard.rows for shard in shards) != counts["written"]:
-        wrong.append(f"shards hold {sum(shard.rows for shard in shards)} rows and {counts['written']} were written")
+    if sum(shard.objects for shard in shards) != counts["written"]:
+        wrong.append(f"shards hold {sum(s.objects for s in shards)} objects and {counts['written']} were written")
     if wrong:
         raise LedgerError(f"The ledger does not balance: {'; '.join(wrong[:3])}.")
     return Account(objects, units, shards, counts, ledger.plan)
@@ -183,6 +183,7 @@ def fold(account: Account, folder: Path, facts: dict[str, Any]) -> dict[str, Any
         "counts": account.counts,
         "absent": account.plan.absent,
         "not_there": sorted(account.plan.not_there),
+        "rows": sum(shard.rows for shard in account.shards),
         "shards": len(account.shards),
         "bytes": sum(shard.bytes for shard in account.shards),
         "ledger": {f"{name}.parquet": checksum(folder / f"{name}.parquet") for name in tables},
@@ -200,6 +201,7 @@ def _shard_table(shards: list[Shard]) -> pa.Table:
             "bytes": pa.array([shard.bytes for shard in shards], pa.int64()),
             "xxh3": pa.array([shard.xxh3 for shard in shards], pa.string()),
             "row_groups": pa.array([shard.row_groups for shard in shards], pa.int64()),
+            "objects": pa.array([shard.objects for shard in shards], pa.int64()),
         }
     )
 
@@ -226,7 +228,7 @@ def read_ledger(folder: Path) -> Folded | None:
         raise LedgerError(f"{folder / 'build.json'} lacks what a ledger holds; rebuild into another --out.")
     objects, units, shards = tables
     found = [
-        Shard(Partition(r["Norder"], r["Npix"]), r["rows"], r["bytes"], r["xxh3"], r["row_groups"])
+        Shard(Partition(r["Norder"], r["Npix"]), r["rows"], r["bytes"], r["xxh3"], r["row_groups"], r["objects"])
         for r in shards.to_pylist()
     ]
     return Folded(build, objects, units, found)

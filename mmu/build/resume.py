@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ class Remaining:
         """Note what a partition's shard is now."""
         self.stale.discard(leaf)
         if written.rows:
-            self.ledger.shards[leaf] = Shard(leaf, written.rows, written.bytes, written.xxh3, written.row_groups)
+            self.ledger.shards[leaf] = Shard(leaf, *astuple(written))
         else:
             self.ledger.shards.pop(leaf, None)
 

@@ -44,13 +44,18 @@ def select_group(
     declared = get_survey(survey)
     try:
         found = declared.archive.select(declared.release(release), group, paths)
-    except MmuError:
+    except FormatError as problem:
+        if group.name in str(problem) or any(path.rpartition("/")[2] in str(problem) for path in paths):
+            raise
+        msg = f"{survey} {group.name}: {problem}"
+        raise FormatError(msg) from problem
+    except (MmuError, MemoryError):
         raise
     except Exception as problem:
         names = ", ".join(sorted(paths))
         raise FormatError(
             f"{survey} {group.name}: the catalogue ({names}) is not as the data model says "
-            f"({type(problem).__name__}: {problem}); fetch it again, or look at it."
+            f"({type(problem).__name__}: {' '.join(str(problem).split())[:300]}); fetch it again, or look at it."
         ) from problem
     size = len(found.object_id)
     cuts = {**_general_cuts(found, region, ids), **found.cuts}

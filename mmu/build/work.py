@@ -10,6 +10,7 @@ import queue
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import astuple
 from functools import partial
 from typing import Any
 
@@ -230,9 +231,7 @@ class Work:
                 raise
             self._write(leaf)
             return
-        self.journal.add(
-            shard=[leaf.order, leaf.pixel], written=[written.rows, written.bytes, written.xxh3, written.row_groups]
-        )
+        self.journal.add(shard=[leaf.order, leaf.pixel], written=astuple(written))
         self.left.take_shard(leaf, written)
         drop_spool(leaf, self.spool)
         for unit in [u for u in self.fetched if all(not self.waiting_for[at] for at in self.left.leaves_of(u))]:

@@ -173,7 +173,12 @@ class FitsFile:
             if self._unpacked is None:
                 self._file.seek(0)
                 self._unpacked = self._unpack.enter_context(fits.open(self._file, do_not_scale_image_data=True))
-            return np.asarray(self._unpacked[self.hdus.index(hdu)].data)
+            try:
+                return np.asarray(self._unpacked[self.hdus.index(hdu)].data)
+            except MemoryError:
+                raise
+            except Exception as problem:  # the codecs have an error of their own, which is not public
+                raise self.error(f"HDU {key} cannot be unpacked ({problem})") from problem
         kind = _PIXELS.get(hdu.count("BITPIX"))
         if (key != 0 and hdu.text("XTENSION") != "IMAGE") or kind is None or not hdu.shape:
             raise self.error(f"HDU {key} is not an image")

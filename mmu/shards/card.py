@@ -74,7 +74,7 @@ def _config(release: Release, *, default: bool) -> dict[str, Any]:
 
 
 def _info(release: Release, build: Mapping[str, Any]) -> dict[str, Any]:
-    rows = int(build["counts"]["written"])
+    rows = _rows(build)
     size = rows * release.bytes_per_row
     return {
         "config_name": release.name,
@@ -83,6 +83,11 @@ def _info(release: Release, build: Mapping[str, Any]) -> dict[str, Any]:
         "download_size": int(build["bytes"]),
         "dataset_size": size,
     }
+
+
+def _rows(build: Mapping[str, Any]) -> int:
+    """Rows, of which an object may have several."""
+    return int(build.get("rows", build["counts"]["written"]))
 
 
 def _release(release: Release, build: Mapping[str, Any]) -> str:
@@ -94,7 +99,7 @@ def _release(release: Release, build: Mapping[str, Any]) -> str:
         f"Coverage: {release.coverage}. Positions are ICRS at epoch J{release.epoch}.",
         "Selection:\n\n" + "\n".join(f"- {sentence}" for sentence in (*release.selection, *_asked(spec))),
         _counts(counts),
-        f"{build['shards']:,} shards, {build['bytes']:,} bytes. {_source(spec)}",
+        f"{_rows(build):,} rows in {build['shards']:,} shards, {build['bytes']:,} bytes. {_source(spec)}",
         "### Columns\n\n" + column_table(release.schema),
     ]
     return "\n\n".join(parts)

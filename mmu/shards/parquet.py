@@ -39,13 +39,17 @@ _BLOCK = 4 << 20
 
 @dataclass(frozen=True)
 class Shard:
-    """A written shard: where it is, and what the ledger keeps to verify it."""
+    """A written shard: where it is, and what the ledger keeps to verify it.
+
+    `objects` is the number of rows, unless objects have several.
+    """
 
     partition: Partition
     rows: int
     bytes: int
     xxh3: str
     row_groups: int
+    objects: int
 
 
 def rows_per_group(schema: pa.Schema, bytes_per_row: int, fixed: int | None) -> int:

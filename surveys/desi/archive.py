@@ -89,6 +89,21 @@ def unit_name(pixel: str, survey: str, program: str) -> str:
     return f"{int(pixel):05d}-{survey}-{program}"
 
 
+def refuse_other(file: FitsFile, unit: str) -> None:
+    """A file of one pixel says in its first header which it is of.
+
+    Raises:
+        FormatError: it is of another pixel, survey or program.
+    """
+    first, wanted = file.hdu(0), unit.split("-")
+    if first.text("SPGRP") != "healpix":
+        return
+    found = [str(first.count("SPGRPVAL")) if first.has("SPGRPVAL") else "", first.text("SURVEY"), first.text("PROGRAM")]
+    wanted[0] = str(int(wanted[0]))
+    if any(mine and mine != his for mine, his in zip(found, wanted, strict=True)):
+        raise file.error(f"it is of the pixel, survey and program {'-'.join(found)}, not {'-'.join(wanted)}")
+
+
 def primary(target: NDArray[Any], zwarn: NDArray[Any], tsnr2: NDArray[Any], among: Bools) -> Bools:
     """True for the best spectrum of each target among those of `among`.
 
@@ -166,6 +181,7 @@ def _redrock(path: Path) -> dict[str, NDArray[Any]]:
         if not len(listed[0]):
             raise file.error("it lists no target")
         _, survey, program, pixel = path.stem.split("-")
+        refuse_other(file, unit_name(pixel, survey, program))
         rows = np.arange(len(listed[0]))
         return {
             "unit": np.full(len(rows), f"{pixel}/{survey}/{program}", dtype="U40"),

@@ -16,7 +16,7 @@ from mmu.rows import positions as rows_of
 from mmu.schema import table_of
 from mmu.survey import Paths, Records, Release
 from surveys.desi import FIBERMAP, REDSHIFTS, TSNR2
-from surveys.desi.archive import files
+from surveys.desi.archive import files, refuse_other
 from surveys.desi.coadd import ARMS, BLOCK, NDIAG, PIXELS, Arm, Merged, lattice, lsf_variance, merge_into
 
 PLANES = ("FLUX", "IVAR", "MASK", "RESOLUTION")
@@ -29,6 +29,8 @@ def read(release: Release, unit: str, paths: Paths, rows: pa.Table) -> Records:
     coadd_path, redrock_path = (paths[file.path] for file in files(release, unit))
     wanted = rows["object_id"].to_numpy(zero_copy_only=False).astype(np.str_).astype(np.int64)
     with open_fits(coadd_path) as coadd, open_fits(redrock_path) as redrock:
+        refuse_other(coadd, unit)
+        refuse_other(redrock, unit)
         listed = targets(coadd, "FIBERMAP")
         excluded = missing(wanted, listed, "coadd") | missing(wanted, targets(redrock, "REDSHIFTS"), "redrock")
         keep = np.array([str(target) not in excluded for target in wanted.tolist()], dtype=bool)
@@ -85,18 +87,30 @@ def merged_spectra(coadd: FitsFile, target: Ids) -> Merged:
         FormatError: no arm, an arm that lacks an HDU, wrong shapes or wavelengths, or a target that is not there.
     """
     rows = positions(coadd, "FIBERMAP", target)
+    _refuse_shifted(coadd)
     present = [arm for arm in ARMS if any(name.startswith(f"{arm}_") for name in coadd.names)]
     if not present:
         raise coadd.error(f"no HDU B_FLUX, R_FLUX or Z_FLUX; it has {', '.join(coadd.names)}")
     if len(present) < len(ARMS) and not coadd.has("SCORES"):  # the last HDU: an arm may be missing, not the rest
         raise coadd.error(f"no HDU SCORES and arms {', '.join(present)} only: it is cut short between HDUs")
     planes = {arm: _planes(coadd, arm) for arm in present}
+    count = len(targets(coadd, "FIBERMAP"))
+    for arm, (flux, *_) in planes.items():
+        if len(flux) != count:
+            raise coadd.error(f"{arm}_FLUX has {len(flux)} spectra, FIBERMAP {count} targets")
     flips = {arm: coadd.flips_sign(f"{arm}_MASK") for arm in present}
     out = Merged.empty(len(target))
     for here, there in _runs(rows):  # a few rows at a time: no second copy of the file
         arms = {arm: _arm(planes[arm], there, flips[arm]) for arm in present}
         merge_into(Merged(**{name: values[here] for name, values in vars(out).items()}), arms)
     return out
+
+
+def _refuse_shifted(coadd: FitsFile) -> None:
+    """Spectra know their targets by the rows of FIBERMAP alone; SCORES lists the same ones, in the same order."""
+    names = coadd.table("SCORES").dtype.names if coadd.has("SCORES") else None
+    if "TARGETID" in (names or ()) and not np.array_equal(targets(coadd, "SCORES"), targets(coadd, "FIBERMAP")):
+        raise coadd.error("FIBERMAP and SCORES list different targets")
 
 
 def positions(file: FitsFile, table: str, target: Ids) -> NDArray[np.intp]:

@@ -27,6 +27,7 @@ LEAST = 1 << 20
 BLOCK_BYTES = 16 << 20
 LONGEST_LINE = 1 << 20
 AGAIN = "fetch it again"
+_MOST_SAID = 200
 _ENDS = bytes.maketrans(b",])", b"\n\n\n")
 
 
@@ -76,7 +77,7 @@ def read_blocks(path: Path, types: Mapping[str, str], ratio: int = RATIO) -> Ite
                 for batch in reader:
                     yield pa.Table.from_batches([batch])
     except (OSError, EOFError, zlib.error, pa.ArrowInvalid, pa.ArrowKeyError) as problem:
-        msg = f"{path.name}: not a gzipped Gaia CSV file with columns {_few(types)} ({problem}); {AGAIN}."
+        msg = f"{path.name}: not a gzipped Gaia CSV file with columns {_few(types)} ({_told(problem)}); {AGAIN}."
         raise FormatError(msg) from problem
 
 
@@ -120,13 +121,19 @@ def _numbers(cells: pa.Array) -> NDArray[np.float32]:
     try:
         values = csv.read_csv(pa.py_buffer(lines), read, parse, convert)["value"]
     except pa.ArrowInvalid as problem:
-        msg = f"An array column holds something that is not a number ({problem}); {AGAIN}."
+        msg = f"An array column holds something that is not a number ({_told(problem)}); {AGAIN}."
         raise FormatError(msg) from problem
     return np.asarray(values.to_numpy(), dtype=np.float32)
 
 
 def _counts(cells: pa.Array) -> NDArray[np.int64]:
     return np.asarray(pc.count_substring(cells, ","), dtype=np.int64) + 1
+
+
+def _told(problem: Exception) -> str:
+    """The parser's words on one line; it may quote a whole row, or bytes that are no letters."""
+    text = "".join(letter if letter.isprintable() else " " for letter in str(problem))
+    return " ".join(text.split())[:_MOST_SAID]
 
 
 def _few(names: Mapping[str, str]) -> str:

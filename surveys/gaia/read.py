@@ -64,10 +64,14 @@ def read_xp(path: Path, wanted: Ids | None = None) -> pa.Table:
     Raises:
         FormatError: a column is missing, or an array has another length than the data model's.
     """
-    if path.name.endswith((".fits", ".fits.gz")):
-        blocks = [xp_columns(_only(_from_fits(path), wanted))]
-    else:
-        blocks = [xp_columns(_only(block, wanted)) for block in read_blocks(path, XP_TYPES)]
+    tables = iter([_from_fits(path)]) if path.name.endswith((".fits", ".fits.gz")) else read_blocks(path, XP_TYPES)
+    try:
+        blocks = [xp_columns(_only(table, wanted)) for table in tables]
+    except FormatError as problem:
+        if path.name in str(problem):
+            raise
+        msg = f"{path.name}: {problem}"
+        raise FormatError(msg) from problem
     return pa.concat_tables(blocks or [xp_columns(_schema(XP_TYPES).empty_table())])
 
 
@@ -112,7 +116,7 @@ def _from_fits(path: Path) -> pa.Table:
         with fits.open(path, memmap=False) as hdus:
             data = hdus[1].data
             return pa.table({name: _fits_column(data[name], kind) for name, kind in XP_TYPES.items()})
-    except (OSError, IndexError, KeyError, TypeError) as problem:
+    except (OSError, IndexError, KeyError, TypeError, ValueError) as problem:
         msg = f"{path.name}: not a FITS table of XP spectra ({problem}); {AGAIN}."
         raise FormatError(msg) from problem
 

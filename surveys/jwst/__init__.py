@@ -100,6 +100,7 @@ SURVEY = Survey(
         _release("gds", "GOODS-South", {"gds-grizli-v7.2": 140.0}, 55_000, 45_000_000_000, faintest=27.5),
         _release("gdn", "GOODS-North", {"gdn-grizli-v7.3": 130.0}, 50_000, 42_000_000_000, faintest=27.5),
     ),
+    builds=("primer-cosmos", "primer-uds", "ceers", "ngdeep", "gds", "gdn"),
     differences=DIFFERENCES,
     policy=Policy(connections=4),
 )

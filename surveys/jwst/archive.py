@@ -16,6 +16,7 @@ from mmu.fits import open_fits
 from mmu.sky import healpix
 from mmu.sky.region import Region
 from mmu.survey import Candidates, File, Group, Paths, Release
+from surveys.jwst.mosaic import LARGEST
 
 Facts = Mapping[str, Any]
 
@@ -104,7 +105,7 @@ def files(release: Release, unit: str) -> tuple[File, ...]:
         pixels = facts["mosaics"][mosaic] * 3600 / scale**2
         for kind in KINDS:
             size = int(pixels * _PIXEL_BYTES[kind])
-            found.append(File(plane_path(mosaic, band, kind), size, required=False))
+            found.append(File(plane_path(mosaic, band, kind), size, required=False, unpacked=LARGEST))
     return tuple(found)
 
 

@@ -16,13 +16,14 @@ LARGEST_SIDE = 8192
 """Pixels; a brick has 3600. A header that promises more is refused before a byte is decompressed."""
 
 
-def read_plane(path: Path, kinds: str, brick: str = "") -> tuple[npt.NDArray[Any], fits.Header]:
+def read_plane(path: Path, kinds: str, brick: str = "", what: str = "") -> tuple[npt.NDArray[Any], fits.Header]:
     """The first image of a coadd file, decompressed once, and its header.
 
     Args:
         path: a `.fits.fz` of the archive, tile-compressed or not.
         kinds: NumPy kinds of pixel that will do, "f" for fluxes, "iu" for bits.
         brick: the brick it must be of, where the header says so.
+        what: likewise what it must show, "image-g": its type and band.
 
     Returns:
         Pixels (side, side) as stored, row 0 in the south.
@@ -40,6 +41,9 @@ def read_plane(path: Path, kinds: str, brick: str = "") -> tuple[npt.NDArray[Any
         found = str(header.get("BRICK", header.get("BRICKNAM", brick))).strip()  # BRICKNAM until DR7
         if brick and found != brick:
             raise file.error(f"expected brick {brick}, found {found!r} in the header")
+        for key, wanted in zip(("IMTYPE", "FILTER"), what.split("-") if what else (), strict=False):
+            if (shown := str(header.get(key, wanted)).strip()) != wanted:
+                raise file.error(f"expected {what}, found {key} {shown!r} in the header")
         plane = np.array(file.plane(number))
         if plane.dtype.kind not in kinds:
             raise file.error(f"expected pixels of kind {kinds!r}, found {plane.dtype}")

@@ -131,7 +131,8 @@ def cut_images(
     jobs = [(f"image-{band}.fits.fz", flux[:, place]) for place, band in enumerate(bands)]
     jobs += [(f"invvar-{band}.fits.fz", ivar[:, place]) for place, band in enumerate(bands)]
     for kind, out in [*jobs, ("maskbits.fits.fz", maskbits)]:
-        plane, header = read_plane(local[kind], "iu" if out is maskbits else "f", brick)
+        what = kind.partition(".")[0]
+        plane, header = read_plane(local[kind], "iu" if out is maskbits else "f", brick, what)
         here = (plane.shape, tuple(header.get(key) for key in ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2")))
         if wcs is None:
             wcs, first = stamps.coordinates(header), here

@@ -73,7 +73,7 @@ MANGA_SPAXELS = Release(
     coverage=COVERAGE,
     hdf5=spaxel_hdf5(),
     row_group_rows=300,  # 24 MB
-    many=True,
+    rows_per_object=1200,  # spaxels, over the IFU sizes (an estimate)
 )
 
 SURVEY = Survey(

@@ -83,6 +83,7 @@ SURVEY = Survey(
     licence="public domain: SDSS data releases may be used freely, with the acknowledgement the collaboration asks for",
     licence_id="other",
     releases=RELEASES,
+    builds=tuple(release.name for release in RELEASES),
     differences=(
         "A spectrum is looked up by plate, night (MJD) and reduction (RUN2D). v1 took the night of a plate's first row "
         "for all of them, and so gave objects of its other nights the spectra of whatever was in that fibre.",

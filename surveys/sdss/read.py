@@ -85,6 +85,8 @@ def whole_plate(path: Path, unit: Unit, fibres: Fibres) -> tuple[dict[int, str],
         if found != (unit.plate, unit.mjd):
             raise file.error(f"it is of plate and night {found}, not {(unit.plate, unit.mjd)}")
         listed = file.columns(_key(file, 5, "PLUGMAP"), ["FIBERID"])["FIBERID"].astype(np.int64)
+        if np.any(np.diff(listed) <= 0):  # rows of the planes are known by PLUGMAP alone; the archive's are in order
+            raise file.error("PLUGMAP does not list its fibres in their order")
         planes = [file.plane(_key(file, number, name)) for number, name in enumerate(PLANES)]
         if len({plane.shape for plane in planes}) > 1 or len(planes[0]) != len(listed):
             raise file.error(f"planes of shapes {[plane.shape for plane in planes]} for {len(listed)} fibres")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -14,8 +15,9 @@ import mmu
 from mmu.archive.source import FolderSource
 from mmu.build import run, unit
 from mmu.build.journal import Journal
+from mmu.build.ledger import read_ledger
 from mmu.build.verify import verify
-from mmu.errors import DownloadError, MmuError, UsageError
+from mmu.errors import DownloadError, FormatError, MmuError, UsageError
 
 LEFT, RIGHT = "box:8,10,-5,5", "box:10,12,-5,5"
 HTML = "<html><body>Not found</body></html>"
@@ -444,3 +446,27 @@ def test_an_archive_out_of_reach_ends_the_build_and_it_resumes(
             toy.build(tmp_path / "out")
     assert toy.build(tmp_path / "out").counts["written"] == 36
     assert problems(tmp_path / "out/toy") == []
+
+
+def test_whatever_a_reader_trips_over_is_one_sentence(
+    toy: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (toy.folder / "data/u1.csv").write_text("\n".join(f"{row[0]},n/a" for row in toy.rows))
+    with caplog.at_level("DEBUG", logger="mmu"):
+        assert toy.build(tmp_path / "out").counts["failed"] == {"file not as the data model says": 6}
+    errors = read_ledger(tmp_path / "out/toy/v1/_mmu").units["error"].to_pylist()  # type: ignore[union-attr]
+    assert [text for text in errors if text] == [
+        "u1: the files are not as the data model says (ValueError: could not convert string to float: 'n/a'); "
+        "fetch them again, or look at them: u1.csv."
+    ]
+    assert any(record.exc_info for record in caplog.records if "u1: reading failed" in record.message)
+
+
+def test_a_record_that_is_elsewhere_than_its_object_is_refused() -> None:
+    rows = pa.table({"object_id": ["b", "a"], "ra": [10.0, 359.99999], "dec": [0.0, 1.0]})
+    same = pa.table({"object_id": ["a", "b"], "ra": [0.00001, 10.0], "dec": [1.0, 0.0001]})
+    unit._refuse_moved("u0", rows, same)
+    unit._refuse_moved("u0", rows, same.slice(0, 0))
+    other = same.set_column(2, "dec", pa.array([1.0, 0.001]))
+    with pytest.raises(FormatError, match=r"u0: 1 objects \(such as b\) are not where the catalogue has them"):
+        unit._refuse_moved("u0", rows, other)

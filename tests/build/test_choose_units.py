@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mmu.build.plan import Plan, _choose_units
+from mmu.build.plan import Plan
+from mmu.build.planner import _choose_units
 from mmu.errors import FormatError
 
 
@@ -41,7 +42,8 @@ def test_a_unit_may_stay_as_it_is() -> None:
 
 def test_a_survey_without_a_choice_is_left_alone() -> None:
     plan, before = _plan(), _plan()
-    _choose_units(SimpleNamespace(survey=SimpleNamespace(router=None)), plan)  # type: ignore[arg-type]
+    plain: Any = SimpleNamespace(survey=SimpleNamespace(router=None))
+    _choose_units(plain, plan)
     assert plan.objects.equals(before.objects)
     assert plan.read == before.read
 

@@ -155,7 +155,7 @@ def write(root: Path, count: int, release: Release = RELEASE, rows_each: int = 4
     for number, leaf in enumerate(leaves):
         path = root / release.name / "dataset" / leaf.path
         piece = table.take(pa.array(np.flatnonzero(where == number)))
-        shards.append(Shard(leaf, *write_shard(path, [piece], schema, rows_per_group(schema, 1, group))))
+        shards.append(Shard(leaf, *write_shard(path, [piece], schema, rows_per_group(schema, 1, group)), len(piece)))
     write_catalogue(root, SURVEY, release, shards, keys)
     ledger = root / release.name / "_mmu" / "build.json"
     ledger.parent.mkdir(exist_ok=True)

@@ -14,6 +14,7 @@ from astropy.io import fits
 from mmu.errors import FormatError
 from mmu.fits import open_fits
 from mmu.simulate import Sky
+from mmu.survey import File, Group
 from surveys.desi import DR1_MAIN, EDR_SV3, archive, simulate
 from surveys.desi.coadd import ARMS, PIXELS, Arm, lattice, lsf_variance, merge
 from surveys.desi.read import merged_spectra, read
@@ -289,3 +290,35 @@ def test_bad_files_are_told_in_a_sentence(damage: str, unit: Any, tmp_path: Path
             hdus.writeto(bad)
     with pytest.raises(FormatError, match=r"coadd-bad\.fits: .*fetch it again"):
         read(DR1_MAIN, name, {coadd: bad, redrock: paths[redrock]}, _rows(_targets(paths)[:2]))
+
+
+@pytest.mark.parametrize("how", ["one less", "another order"])
+def test_spectra_that_are_not_beside_their_targets_are_refused(how: str, unit: Any, tmp_path: Path) -> None:
+    """Rows of FIBERMAP alone say whose spectrum is whose: one row off, and every object has its neighbour's."""
+    name, paths = unit(DR1_MAIN)
+    coadd, redrock = paths
+    bad = tmp_path / "coadd-bad.fits"
+    with fits.open(paths[coadd]) as hdus:
+        rows = hdus["FIBERMAP"].data
+        hdus["FIBERMAP"].data = rows[1:] if how == "one less" else np.roll(rows, 1)
+        if how == "one less":
+            hdus["SCORES"].data = hdus["SCORES"].data[1:]
+        hdus.writeto(bad)
+    said = "spectra, FIBERMAP .* targets" if how == "one less" else "FIBERMAP and SCORES list different targets"
+    with pytest.raises(FormatError, match=rf"coadd-bad\.fits: .*{said}"):
+        read(DR1_MAIN, name, {coadd: bad, redrock: paths[redrock]}, _rows(_targets(paths)[1:3]))
+
+
+@pytest.mark.parametrize("kind", ["coadd", "redrock"])
+def test_a_file_of_another_pixel_is_refused(kind: str, unit: Any, tmp_path: Path) -> None:
+    name, paths = unit(DR1_MAIN)
+    path = next(path for path in paths if kind in path)
+    bad = tmp_path / Path(path).name
+    with fits.open(paths[path]) as hdus:
+        hdus[0].header["SPGRPVAL"] = 12345
+        hdus.writeto(bad)
+    with pytest.raises(FormatError, match=rf"{kind}-.* it is of the pixel, survey and program 12345-main-"):
+        read(DR1_MAIN, name, {**paths, path: bad}, _rows(_targets(paths)[:2]))
+    if kind == "redrock":
+        with pytest.raises(FormatError, match="it is of the pixel"):
+            archive.select(DR1_MAIN, Group(name[:5], (File(path, 1),)), {path: bad})

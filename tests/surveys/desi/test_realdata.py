@@ -102,7 +102,7 @@ def test_a_spectra_file_of_another_format_is_told() -> None:
     name = "picca-bad_format-spectra-main-dark-9144.fits"
     with (
         open_fits(_real(name)) as file,
-        pytest.raises(FormatError, match=r"no HDU R_RESOLUTION.*fetch it again") as told,
+        pytest.raises(FormatError, match=r"no HDU SCORES and arms R only.*fetch it again") as told,
     ):
         merged_spectra(file, targets(file, "FIBERMAP"))
     assert name in str(told.value)

@@ -189,3 +189,19 @@ def test_sampling_needs_its_library_and_columns(unit: Any, monkeypatch: pytest.M
     monkeypatch.setitem(__import__("sys").modules, "gaiaxpy", None)
     with pytest.raises(UsageError, match=r"multimodal-universe\[xp\]"):
         sample.sample(table)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [("[", '["', "column"), ("[", "[1,", "cells of .* numbers, not"), ("[", "[1\0", "not a number")],
+)
+def test_a_bad_array_is_told_in_a_line_that_names_the_file(
+    unit: Any, tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    lines = gzip.decompress(list(unit[1].values())[1].read_bytes()).decode().splitlines()
+    lines[-1] = lines[-1].replace(old, new, 1)
+    bad = _write(tmp_path / "XpContinuousMeanSpectrum_bad.csv.gz", "\n".join([*lines, ""]))
+    with pytest.raises(FormatError, match=rf"XpContinuousMeanSpectrum_bad\.csv\.gz: .*{said}") as told:
+        read_xp(bad)
+    assert str(told.value).isprintable()
+    assert len(str(told.value)) < 500

@@ -127,12 +127,19 @@ def test_pixels_are_the_plates_own(kind: str, listed: Any, plate_file: Any, sky:
         np.testing.assert_array_equal(spectrum["mask"], bright | (truth["ivar"][here] == 0))
 
 
-def test_rows_are_matched_by_fibre_whatever_the_order(listed: Any, plate_file: Any) -> None:
+def test_rows_are_matched_by_fibre_in_whatever_order_they_are_asked_for(listed: Any, plate_file: Any) -> None:
     kind = "legacy"
     plate, fibres = BY_KIND[kind], FIBRES[kind]
     straight = _whole(plate, plate_file(plate, FIBRES[kind]), listed(plate, FIBRES[kind]))
-    turned = _whole(plate, plate_file(plate, fibres[::-1].copy()), listed(plate, fibres[[5, 2, 8, 0, 1, 3, 4, 6, 7]]))
+    turned = _whole(plate, plate_file(plate, FIBRES[kind]), listed(plate, fibres[[5, 2, 8, 0, 1, 3, 4, 6, 7]]))
     assert _by_id(straight).equals(_by_id(turned))
+
+
+def test_a_plate_whose_fibres_are_not_in_order_is_refused(listed: Any, plate_file: Any) -> None:
+    """Nothing but the order of PLUGMAP says whose spectrum a row is, and the archive's is that of the fibres."""
+    plate, fibres = BY_KIND["legacy"], FIBRES["legacy"]
+    with pytest.raises(FormatError, match="PLUGMAP does not list its fibres in their order"):
+        _whole(plate, plate_file(plate, fibres[::-1].copy()), listed(plate, fibres))
 
 
 def test_many_spectra_are_read_in_blocks(listed: Any, plate_file: Any, monkeypatch: pytest.MonkeyPatch) -> None:

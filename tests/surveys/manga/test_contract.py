@@ -1,0 +1,11 @@
+"""`surveys/manga` keeps to the contract."""
+
+from __future__ import annotations
+
+from mmu.survey import get_survey
+from tests.surveys.contract import Contract
+
+
+class TestContract(Contract):
+    survey = get_survey("manga")
+    objects = 4  # v1 pads a galaxy to a gigabyte
