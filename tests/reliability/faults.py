@@ -20,6 +20,7 @@ from tests.archive.server import ANY, QUICK, Fault, Faults, Handler, etag
 from tests.reliability.world import (
     COADD,
     COADD_2,
+    PIXELS,
     RANGES,
     REDROCK,
     SOURCE,
@@ -70,6 +71,10 @@ KINDS = {
 """The fault matrix."""
 ELSEWHERE = {"F22", "F23", "F26"}
 """Faults of this machine rather than of an archive: tests/reliability/test_breakage.py."""
+
+
+GROUP = f"{PIXELS[0]:05d}"
+"""The catalogue that lists the first of DESI's units."""
 
 
 @dataclass(frozen=True)
@@ -346,7 +351,8 @@ ROWS = [
     # F9, F10
     Row("F9", "once, the archive has a list", "gaia", answers(XP, Faults.body(flipped(5000)))),
     Row("F9", "in the gzip header, the archive has a list", "gaia", answers(SOURCE, Faults.body(flipped(4)))),
-    Row("F9", "every time, the archive has a list", "gaia", always(XP, Faults.body(flipped(4))), r"its md5 is .*list"),
+    Row("F9", "every time, the archive has a list", "gaia", always(XP, Faults.body(flipped(4))), r"its md5 is .*list",
+        RANGES[0]),
     Row("F9", "in the data, FITS with checksums", "desi", answers(COADD_2, Faults.body(flipped(3_000_000)))),
     Row("F9", "in a header, FITS with checksums", "desi", answers(COADD_2, Faults.body(flipped(75)))),
     Row("F9", "in the data every time, FITS with checksums", "desi",
@@ -356,7 +362,7 @@ ROWS = [
     Row("F10", "inside an HDU, every time", "desi", always(COADD, Faults.body(first(2880 * 100))), "cut short", UNIT),
     Row("F10", "between HDUs, every time", "desi", changed(COADD, ends_before("Z_WAVELENGTH")), "SCORES", UNIT),
     Row("F10", "before the last HDU, which is not read", "desi", changed(COADD, ends_before("SCORES"))),
-    Row("F10", "a catalogue file between HDUs", "desi", changed(REDROCK, ends_before("TSNR2")), "no HDU TSNR2"),
+    Row("F10", "a catalogue file between HDUs", "desi", changed(REDROCK, ends_before("TSNR2")), "no HDU TSNR2", GROUP),
     Row("F10", "a gzip stream that ends early", "gaia", answers(XP, Faults.body(first(40_000)))),
     # F11, F12
     Row("F11", "a required file", "desi", removed(COADD), "no such file", UNIT),
@@ -413,9 +419,9 @@ ROWS = [
     Row("F18", "0 bytes", "desi", answers(COADD, Faults.body(lambda _: b""))),
     Row("F18", "0 bytes every time", "desi", always(COADD, Faults.body(lambda _: b"")), "empty", UNIT),
     Row("F18", "FITS with no data", "desi", changed(COADD, lambda data: data[:2880]), "no HDU", UNIT),
-    Row("F18", "a catalogue in FITS with no data", "desi", changed(REDROCK, ends_before("REDSHIFTS")), "no HDU"),
+    Row("F18", "a catalogue in FITS with no data", "desi", changed(REDROCK, ends_before("REDSHIFTS")), "no HDU", GROUP),
     Row("F18", "a catalogue without rows", "desi",
-        changed(REDROCK, rows_dropped(slice(0), "REDSHIFTS", "FIBERMAP", "TSNR2")), "lists no"),
+        changed(REDROCK, rows_dropped(slice(0), "REDSHIFTS", "FIBERMAP", "TSNR2")), "lists no", GROUP),
     Row("F18", "a list of pixels without rows", "desi", changed(TILES, rows_dropped(slice(0), "TILEPIX")), "lists no"),
     Row("F18", "a list of files without files", "gaia", changed(SOURCE_LIST, lambda _: b"# none\n"), "does not list"),
     Row("F19", "a plane of one arm", "desi", changed(COADD, without("R_IVAR")), "no HDU R_IVAR", UNIT),
@@ -428,9 +434,10 @@ ROWS = [
         patience=IMPATIENT),
     # F27
     Row("F27", "in a catalogue in FITS", "desi", changed(REDROCK, renamed(b"ZWARN   ", b"ZWARNING")),
-        "no column ZWARN"),
+        "no column ZWARN", GROUP),
     Row("F27", "in a catalogue in CSV, correctly listed", "gaia",
-        changed(SOURCE, unzipped(lambda text: text.replace(b"source_id,", b"SOURCE,", 1)), SOURCE_LIST), "source_id"),
+        changed(SOURCE, unzipped(lambda text: text.replace(b"source_id,", b"SOURCE,", 1)), SOURCE_LIST), "source_id",
+        RANGES[0]),
     Row("F27", "in a data file", "desi", changed(COADD, renamed(b"TARGETID", b"TARGET_I")), "no column TARGETID", UNIT),
     Row("F27", "in the list of pixels", "desi", changed(TILES, renamed(b"HEALPIX ", b"PIXEL   ")), "HEALPIX"),
 ]  # fmt: skip
