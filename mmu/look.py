@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mmu.dataset import Dataset
+from mmu.decoding import decode
 from mmu.errors import UsageError
 
 
@@ -53,24 +54,93 @@ def _first(dataset: Dataset, columns: list[str], count: int) -> dict[str, list[A
 
 # Brightness of each plane in a colour picture, by the letter of its band (the Legacy Surveys viewer's choice).
 _PLANE_SCALE = {"g": 6.0, "r": 3.4, "i": 3.0, "z": 2.2, "y": 2.0}
+_SKY = 0.02
+"""What one standard deviation of the sky becomes in a picture where the viewer's scale does not apply."""
 
 
-def draw_stamps(dataset: Dataset, path: Path, count: int = 12) -> Path:
-    """A sheet of colour stamps, north up and east left, with a 10 arcsec bar."""
-    plt = _pyplot()
-    rows = _first(dataset, ["object_id", "image"], count)
-    wide = 4
-    high = max(1, -(-len(rows["object_id"]) // wide))
+def draw(dataset: Dataset, path: Path, count: int = 12) -> Path | None:
+    """The picture that suits a dataset: stamps, cubes, spectra, coefficients, or colour pictures; None for labels."""
+    kinds = {field.name: (field.metadata or {}).get(b"modality", b"").decode() for field in dataset.schema}
+    if "cube" in kinds.values():
+        return draw_cubes(dataset, path, min(count, 4))
+    if "image" in kinds.values():
+        return draw_stamps(dataset, path, count)
+    if "spectrum" in kinds.values():
+        return draw_spectra(dataset, path, min(count, 5))
+    if "coefficients" in kinds.values():
+        return draw_coefficients(dataset, path, min(count, 6))
+    pictures = [name for name, kind in kinds.items() if kind == "picture"]
+    return draw_pictures(dataset, path, pictures[0], count) if pictures else None
+
+
+def _sheet(plt: Any, count: int, wide: int = 4) -> tuple[Any, Any]:
+    """A figure of empty square panels."""
+    high = max(1, -(-count // wide))
     figure, axes = plt.subplots(high, wide, figsize=(2.4 * wide, 2.6 * high), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    for axis, name, image in zip(axes.flat, rows["object_id"], rows["image"], strict=False):
-        scale = [_PLANE_SCALE.get(band[-1], 1.0) for band in image["band"]]
-        planes = np.asarray(image["flux"]) * np.asarray(scale)[:, None, None]
-        axis.imshow(asinh_rgb(planes[[-1, 1, 0]]), origin="lower")
-        axis.plot([8, 8 + 10 / image["scale"][0]], [8, 8], color="white", lw=2)
+    return figure, axes.flat
+
+
+def draw_stamps(dataset: Dataset, path: Path, count: int = 12) -> Path:
+    """A sheet of colour stamps, north up and east left, with a bar."""
+    plt = _pyplot()
+    rows = _first(dataset, ["object_id", "image"], count)
+    figure, axes = _sheet(plt, len(rows["object_id"]))
+    bar = 10
+    for axis, name, image in zip(axes, rows["object_id"], rows["image"], strict=False):
+        alike = np.flatnonzero(np.asarray(image["scale"]) == image["scale"][-1])  # bands on one grid
+        red, green, blue = alike[-1], alike[len(alike) // 2 if len(alike) < 4 else 1], alike[0]
+        planes = np.stack([image["flux"][i] * _brightness(image, i) for i in (red, green, blue)])
+        axis.imshow(asinh_rgb(planes), origin="lower")
+        scale, side = float(image["scale"][-1]), planes.shape[-1]
+        bar = 10 if scale * side > 20 else 1
+        axis.plot([0.05 * side, 0.05 * side + bar / scale], [0.05 * side] * 2, color="white", lw=2)
         axis.set_title(name, fontsize=7)
-    figure.suptitle(f"{dataset.path.parent.name} {dataset.release}: images (bar: 10 arcsec)", fontsize=10)
+    figure.suptitle(f"{dataset.path.parent.name} {dataset.release}: images (bar: {bar} arcsec)", fontsize=10)
+    return _save(plt, figure, path)
+
+
+def _brightness(image: dict[str, Any], index: int) -> float:
+    """What a plane is multiplied by: the viewer's choice for nanomaggies of known bands, else by its noise."""
+    band = str(image["band"][index])
+    if band.startswith(("des-", "bass-", "mzls-")):
+        return _PLANE_SCALE.get(band[-1], 1.0)
+    good = np.asarray(image["ivar"][index])[np.asarray(image["ivar"][index]) > 0]
+    return _SKY * float(np.sqrt(np.median(good))) if len(good) else 1.0
+
+
+def draw_pictures(dataset: Dataset, path: Path, column: str, count: int = 12) -> Path:
+    """A sheet of the colour pictures that a dataset holds."""
+    plt = _pyplot()
+    rows = decode(dataset.table(["object_id", column]).slice(0, count), pictures=True)
+    figure, axes = _sheet(plt, len(rows["object_id"]))
+    for axis, name, picture in zip(axes, rows["object_id"], rows[column], strict=False):
+        axis.imshow(picture)
+        axis.set_title(name, fontsize=7)
+    figure.suptitle(f"{dataset.path.parent.name} {dataset.release}: {column}", fontsize=10)
+    return _save(plt, figure, path)
+
+
+def draw_cubes(dataset: Dataset, path: Path, count: int = 4) -> Path:
+    """For each galaxy its white light, and the spectrum of its brightest spaxel."""
+    plt = _pyplot()
+    rows = _first(dataset, ["object_id", "cube"], count)
+    high = max(1, len(rows["object_id"]))
+    shape = {"width_ratios": [1, 3]}
+    figure, axes = plt.subplots(high, 2, figsize=(9, 2.3 * high), squeeze=False, gridspec_kw=shape)
+    for (left, right), name, cube in zip(axes, rows["object_id"], rows["cube"], strict=False):
+        flux, ivar = np.asarray(cube["flux"]), np.asarray(cube["ivar"])
+        white = np.where(ivar.any(axis=0), flux.mean(axis=0), np.nan)
+        y, x = np.unravel_index(int(np.nanargmax(white)), white.shape)
+        left.imshow(white, origin="lower", cmap="magma")
+        left.plot(x, y, "+", color="white")
+        left.axis("off")
+        left.set_title(name, fontsize=7)
+        wave = np.asarray(cube["lambda"])
+        right.plot(wave, np.where(ivar[:, y, x] > 0, flux[:, y, x], np.nan), lw=0.5)
+    axes[-1, 1].set_xlabel("wavelength (vacuum, Angstrom)")
+    figure.suptitle(f"{dataset.path.parent.name} {dataset.release}: white light, brightest spaxel", fontsize=10)
     return _save(plt, figure, path)
 
 

@@ -200,6 +200,11 @@ class Release:
         return self.schema.bytes_per_row(self.ragged)
 
     @property
+    def object_bytes(self) -> int:
+        """Typical bytes of an object, before compression."""
+        return self.bytes_per_row * self.rows_per_object
+
+    @property
     def many(self) -> bool:
         """True if an object may have several rows: one after the other, at the object's place in the sky's order."""
         return self.rows_per_object > 1

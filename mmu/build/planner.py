@@ -33,8 +33,7 @@ def make_plan(spec: BuildSpec, fetcher: Fetcher, executor: Executor, progress: P
     survey, release = spec.survey, spec.release
     lists = [fetcher.get(file) for file in survey.archive.bootstrap(release)]
     groups = _groups(spec, fetcher, lists)
-    object_bytes = release.bytes_per_row * release.rows_per_object
-    plan = Plan(pa.table({}), bytes_per_row=object_bytes, partition_bytes=spec.partition_bytes)
+    plan = Plan(pa.table({}), bytes_per_row=release.object_bytes, partition_bytes=spec.partition_bytes)
     plan.catalogues.update({got.path: got.provenance for got in lists})
     tables: list[pa.Table] = []
     problems: list[MmuError] = []

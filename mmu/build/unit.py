@@ -97,8 +97,8 @@ def _records(
         said = " ".join(str(problem).split())[:_SAID]
         names = ", ".join(path.rpartition("/")[2] for path in sorted(paths))
         raise FormatError(
-            f"{unit}: the files are not as the data model says ({type(problem).__name__}: {said}); fetch them again, or "
-            f"look at them: {names}."
+            f"{unit}: the files are not as the data model says ({type(problem).__name__}: {said}); fetch them again, "
+            f"or look at them: {names}."
         ) from problem
 
 

@@ -39,7 +39,7 @@ def _describe_survey(name: str, columns: bool, console: Console) -> None:
     for release in survey.releases:
         console.print(
             f"\n{release.name}: {release.title}\n  {release.objects:,} objects, {len(release.schema)} columns, "
-            f"{human_bytes(release.bytes_per_row)} each; {human_bytes(release.raw_bytes)} raw; {release.coverage}",
+            f"{human_bytes(release.object_bytes)} each; {human_bytes(release.raw_bytes)} raw; {release.coverage}",
             markup=False,
         )
         for line in release.selection:

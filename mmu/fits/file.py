@@ -9,6 +9,7 @@ import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from math import prod
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,6 +33,8 @@ _PIXELS = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _FORM = re.compile(r"(\d*)([LBIJKEDAXPQCM]).*")
 _UNSIGNED = {"uint8": (-128, "i1"), "int16": (1 << 15, "u2"), "int32": (1 << 31, "u4"), "int64": (1 << 63, "u8")}
 _BLOCK = 1 << 20
+_TILE_HEAD = 10
+"""Bytes before the data of an HCOMPRESS tile: a magic number and the lengths of its two sides."""
 _DEFECTS = (OSError, ValueError, TypeError, LookupError, EOFError, AstropyWarning, zlib.error)
 
 Key = str | int
@@ -170,6 +173,7 @@ class FitsFile:
         if hdu.unpacked_bytes > self.largest:
             raise self.error(f"HDU {key} declares {hdu.unpacked_bytes} bytes, more than the {self.largest} expected")
         if hdu.compressed:
+            self._refuse_lying_tiles(key, hdu)
             if self._unpacked is None:
                 self._file.seek(0)
                 self._unpacked = self._unpack.enter_context(fits.open(self._file, do_not_scale_image_data=True))
@@ -183,6 +187,32 @@ class FitsFile:
         if (key != 0 and hdu.text("XTENSION") != "IMAGE") or kind is None or not hdu.shape:
             raise self.error(f"HDU {key} is not an image")
         return np.ndarray(hdu.shape, kind, self._bytes.data, hdu.start)
+
+    def _refuse_lying_tiles(self, key: Key, hdu: Hdu) -> None:
+        """HCOMPRESS's decoder believes what a tile says of its size: a lie ends the process, or writes beyond its room.
+
+        Raises:
+            FormatError: a tile lies outside the file, or is not as large as the header has it.
+        """
+        if not hdu.text("ZCMPTYPE").startswith("HCOMPRESS"):
+            return
+        table = self.column(key, "COMPRESSED_DATA")
+        number = (self.table(key).dtype.names or ()).index("COMPRESSED_DATA") + 1
+        kind = ">i8" if "Q" in hdu.text(f"TFORM{number}") else ">i4"
+        size, place = np.ascontiguousarray(table).view(kind).reshape(len(table), 2).astype(np.int64).T
+        there, pixels = size != 0, hdu.tile_pixels  # an empty one is kept in another column, by another codec
+        place = place + hdu.count("THEAP", prod(hdu.shape))
+        good = (
+            len(pixels) == len(table)
+            and ((size >= _TILE_HEAD) & (place >= 0) & (place + size <= hdu.size))[there].all()
+        )
+        if good:
+            heads = self._bytes[hdu.start + place[there, None] + np.arange(_TILE_HEAD)]
+            sides = np.ascontiguousarray(heads[:, 2:]).view(">i4").astype(np.int64)
+            good = (heads[:, :2] == (0xDD, 0x99)).all() and (sides > 0).all()
+            good = good and (sides[:, 0] * sides[:, 1] == pixels[there]).all()
+        if not good:
+            raise self.error(f"HDU {key} has damaged tiles")
 
     def flips_sign(self, key: Key) -> bool:
         """True for unsigned integers: FITS stores them less 2^31, that is with the topmost bit the other way."""

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import IO
 
+import numpy as np
+from numpy.typing import NDArray
+
 RECORD, CARD = 2880, 80
 MOST_RECORDS = 1000
 _TEXT = re.compile(rb" *'((?:[^']|'')*)'")
@@ -62,6 +65,16 @@ class Hdu:
         if not self.compressed:
             return self.shape
         return tuple(self.count(f"ZNAXIS{axis}") for axis in range(self.count("ZNAXIS"), 0, -1))
+
+    @property
+    def tile_pixels(self) -> NDArray[np.int64]:
+        """Pixels of each tile of a compressed image, in the order of the table's rows; those at the edges are smaller."""
+        pixels = np.ones(1, dtype=np.int64)
+        for axis, length in enumerate(reversed(self.image_shape), start=1):
+            tile = max(1, self.count(f"ZTILE{axis}", length if axis == 1 else 1))
+            starts = np.arange(0, length, tile)
+            pixels = np.multiply.outer(np.minimum(tile, length - starts), pixels).reshape(-1)
+        return pixels
 
     @property
     def is_table(self) -> bool:
