@@ -20,8 +20,16 @@ if TYPE_CHECKING:
 
 
 # Round the corner of four order-4 HEALPix pixels; images from the four bricks that meet beside it.
-REGIONS = {"legacysurvey": "cone:185.68,0.06,0.1", "desi": "cone:185.625,0,0.35", "gaia": "cone:185.625,0,0.35"}
+REGION, IMAGES = "cone:185.625,0,0.35", "cone:185.68,0.06,0.1"
+REGIONS = {"legacysurvey": IMAGES, "hsc": IMAGES}
 PARTITION_BYTES = 16_000_000
+
+
+def _ours() -> list[str]:
+    """The surveys of this package; plug-ins need not have a simulated sky."""
+    from mmu.survey import get_survey, survey_names
+
+    return [name for name in survey_names() if get_survey(name).module.startswith("surveys.")]
 
 
 @dataclass
@@ -39,7 +47,10 @@ def demo(
     ),
     workers: Annotated[int, typer.Option("--workers", "-j", help="Processes.")] = 2,
 ) -> None:
-    """Build three surveys of the simulated sky, verify them, load each with datasets and lsdb, and draw them."""
+    """Build every survey of the simulated sky, verify them, load each with datasets and lsdb, and draw them.
+
+    The same galaxies are in all of them; one that most of them see is named.
+    """
     from mmu.build.run import build
     from mmu.build.spec import BuildSpec
     from mmu.build.verify import verify
@@ -48,7 +59,8 @@ def demo(
     started = time.monotonic()
     reports: dict[str, Report] = {}
     problems: list[str] = []
-    for name, region in REGIONS.items():
+    for name in _ours():
+        region = REGIONS.get(name, REGION)
         console.print(f"mmu build {name} --source simulated --region {region} --partition-bytes 16MB --out {out}")
         spec = BuildSpec(
             name, out, source="simulated", regions=(region,), partition_bytes=PARTITION_BYTES, workers=workers
@@ -60,7 +72,9 @@ def demo(
         console.print(line, markup=False)
     console.print(f"mmu verify: {'FAILED' if problems else 'ok'}")
     problems += _load_all(out, reports, console)
-    for picture in _draw(out):
+    for line in _in_common(out, reports):
+        console.print(line, markup=False)
+    for picture in _draw(out, reports):
         console.print(f"picture: {picture}", markup=False)
     console.print(f"demo: {'done' if not problems else 'FAILED'} in {time.monotonic() - started:.0f} s", markup=False)
     for problem in problems:
@@ -129,13 +143,21 @@ def _load(folder: Path, release: str) -> Loaded:
     return Loaded(len(whole), streamed, rows)
 
 
-def _draw(out: Path) -> list[Path]:
+def _in_common(out: Path, reports: dict[str, Report]) -> list[str]:
+    """Objects within an arcsecond of one of another survey, and the object that most surveys see."""
     import mmu
-    from mmu.look import draw_coefficients, draw_spectra, draw_stamps
+    from mmu.simulate.agreement import common_objects
 
-    pictures = out / "pictures"
-    return [
-        draw_stamps(mmu.open(out / "legacysurvey"), pictures / "legacysurvey.png"),
-        draw_spectra(mmu.open(out / "desi"), pictures / "desi.png"),
-        draw_coefficients(mmu.open(out / "gaia"), pictures / "gaia.png"),
-    ]
+    places = {name: mmu.open(report.folder).table(["object_id", "ra", "dec"]) for name, report in reports.items()}
+    shared, best = common_objects(places)
+    counts = ", ".join(f"{name} {count}" for name, count in shared.items())
+    ids = ", ".join(f"{name} {object_id}" for name, object_id in best.items())
+    return [f"objects that another survey sees too: {counts}", f"one galaxy in {len(best)} surveys: {ids}"]
+
+
+def _draw(out: Path, reports: dict[str, Report]) -> list[Path]:
+    import mmu
+    from mmu.look import draw
+
+    drawn = (draw(mmu.open(report.folder), out / "pictures" / f"{name}.png") for name, report in reports.items())
+    return [path for path in drawn if path is not None]

@@ -68,7 +68,7 @@ class Hdu:
 
     @property
     def tile_pixels(self) -> NDArray[np.int64]:
-        """Pixels of each tile of a compressed image, in the order of the table's rows; those at the edges are smaller."""
+        """Pixels of each tile of a compressed image, in the order of the rows; those at the edges are smaller."""
         pixels = np.ones(1, dtype=np.int64)
         for axis, length in enumerate(reversed(self.image_shape), start=1):
             tile = max(1, self.count(f"ZTILE{axis}", length if axis == 1 else 1))
