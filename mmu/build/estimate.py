@@ -17,7 +17,10 @@ ASK_ABOVE_BYTES = 100_000_000_000
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a build will take, before it starts: for `--dry-run` and for the question above 100 GB."""
+    """What a build will take, before it starts: for `--dry-run` and for the question above 100 GB.
+
+    `route` says in words how the files are fetched, where the survey has a choice.
+    """
 
     objects: int
     units: int
@@ -25,6 +28,7 @@ class Estimate:
     download_bytes: int
     output_bytes: int
     shards: int
+    route: str = ""
 
     @property
     def seconds(self) -> float:
@@ -39,7 +43,9 @@ def estimate(spec: BuildSpec, plan: Plan) -> Estimate:
     """Files, bytes and objects of a plan."""
     files = {file.path: file.bytes for unit in unit_files(spec, plan).values() for file in unit}
     size = len(plan.objects) * plan.bytes_per_row
-    return Estimate(len(plan.objects), len(plan.rows_of_unit), len(files), sum(files.values()), size, len(plan.leaves))
+    units, router = plan.rows_of_unit, spec.survey.router
+    route = router.route(spec.release, units.keys()) if router is not None else ""
+    return Estimate(len(plan.objects), len(units), len(files), sum(files.values()), size, len(plan.leaves), route)
 
 
 def ask(cost: Estimate, confirm: Confirm | None) -> None:

@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -52,6 +53,7 @@ def make_plan(spec: BuildSpec, fetcher: Fetcher, executor: Executor, progress: P
     if not plan.read and (damaged := [one for one in problems if not isinstance(one, AbsentUpstreamError)]):
         raise damaged[0]
     plan.objects = _in_order(_limited(_together(tables), spec.max_objects, plan))
+    _choose_units(spec, plan)
     _refuse_duplicates(plan.objects, release.name)
     return plan
 
@@ -158,6 +160,24 @@ def _limited(objects: pa.Table, limit: int | None, plan: Plan) -> pa.Table:
 
 def _in_order(objects: pa.Table) -> pa.Table:
     return objects.sort_by([(HEALPIX.name, "ascending"), ("object_id", "ascending")]).combine_chunks()
+
+
+def _choose_units(spec: BuildSpec, plan: Plan) -> None:
+    """Let a survey that has a choice name the units of the selected objects; the account moves along."""
+    if (router := spec.survey.router) is None or not len(plan.objects):
+        return
+    chosen = pa.array(np.asarray(router.plan_units(spec.release, plan.objects)).astype(object), type=pa.string())
+    pairs = pa.table({"old": plan.objects["unit"].combine_chunks(), "new": chosen})
+    moved = pairs.group_by(["old", "new"]).aggregate([([], "count_all")]).to_pylist()
+    if len({move["new"] for move in moved}) != len(moved):
+        raise FormatError(f"{spec.survey.name}: plan_units gave objects of two units to one.")
+    for move in moved:
+        plan.read[move["old"]] -= move["count_all"]
+    for move in moved:
+        plan.read[move["new"]] += move["count_all"]
+        plan.listed_in[move["new"]] = plan.listed_in.get(move["old"], [])
+    plan.read = +plan.read
+    plan.objects = plan.objects.set_column(plan.objects.schema.get_field_index("unit"), "unit", chosen)
 
 
 def _refuse_duplicates(objects: pa.Table, release: str) -> None:

@@ -96,6 +96,7 @@ def estimate_words(cost: Estimate, title: str) -> str:
         f"{title}: {cost.objects:,} objects in {cost.units:,} units and {cost.shards:,} shards; "
         f"fetches about {human_bytes(cost.download_bytes)} in {cost.files:,} files, "
         f"writes about {human_bytes(cost.output_bytes)} before compression, takes about {human_time(cost.seconds)}."
+        + (f"\n  {cost.route}" if cost.route else "")
     )
 
 
