@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files as resource_files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -30,6 +31,7 @@ from mmu.schema.column import Column, Schema
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from mmu.archive.desk import Desk
     from mmu.simulate.sky import Sky
     from mmu.sky.region import Region
 
@@ -47,6 +49,8 @@ class File:
         required: without it (404 upstream) its unit cannot be read; otherwise the reader does without it.
         checksums: path of the archive's checksum list that covers this file, if the archive publishes one.
         unpacked: the most bytes that it, or any HDU of it, may unpack to; 0 for the defaults, which are generous.
+        query: what to ask the archive's service, where the file is not simply there under its path; the path then
+            names the answer. Only the survey's `service.py` and `simulate.answer` know what it means.
     """
 
     path: str
@@ -54,6 +58,7 @@ class File:
     required: bool = True
     checksums: str = ""
     unpacked: int = 0
+    query: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,24 @@ class Router(Protocol):
         """How these units are fetched, and why, in words for whoever asks what a build will take."""
 
 
+class Asking(Protocol):
+    """What `archive.py` may have besides, if a unit's files are answers to questions about its objects."""
+
+    def files_for(self, release: Release, unit: str, rows: pa.Table) -> tuple[File, ...]:
+        """The files that hold one unit's data, as `files`, for the objects wanted of it (object_id, ra, dec, ...)."""
+
+
+class Service(Protocol):
+    """`service.py` of a survey whose archive answers questions (`File.query`)."""
+
+    def ask(self, desk: Desk, path: str, query: str, answer: Path) -> str:
+        """Put a question, write the whole, checked answer to `answer`, and return the URL that gave it.
+
+        Raises:
+            DownloadError: there is none.
+        """
+
+
 class Reader(Protocol):
     """`read.py` of a survey."""
 
@@ -151,6 +174,12 @@ class Simulator(Protocol):
     def files(self, release: str, sky: Sky) -> dict[str, int]: ...
 
     def write(self, path: str, sky: Sky, destination: Path) -> None: ...
+
+
+class SimulatedService(Protocol):
+    """What `simulate.py` has besides, if the archive answers questions."""
+
+    def answer(self, path: str, query: str, sky: Sky, destination: Path) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -287,6 +316,17 @@ class Survey:
     def router(self) -> Router | None:
         """The archive, if it chooses its units after the selection."""
         return cast("Router", self.archive) if hasattr(self.archive, "plan_units") else None
+
+    @cached_property
+    def asking(self) -> Asking | None:
+        """The archive, if its files depend on the objects wanted."""
+        return cast("Asking", self.archive) if hasattr(self.archive, "files_for") else None
+
+    @cached_property
+    def service(self) -> Service | None:
+        """What puts questions to the archive, if it answers any."""
+        name = f"{self.module}.service"
+        return cast(Service, importlib.import_module(name)) if find_spec(name) is not None else None
 
     @cached_property
     def reader(self) -> Reader:

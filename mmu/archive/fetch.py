@@ -206,7 +206,9 @@ class Fetcher:
         limit = max(8 * file.bytes, file.bytes + _GIB) if file.bytes else 16 * _GIB
         for copy in range(1, self._copies + 1):
             algorithms = ("sha256", wanted[0]) if wanted else ("sha256",)
-            arrival = self.source.fetch(file.path, part, Order(self.gate, limit, algorithms, self._on_bytes))
+            arrival = self.source.fetch(
+                file.path, part, Order(self.gate, limit, algorithms, self._on_bytes, file.query)
+            )
             if wanted and arrival.digests[wanted[0]] != wanted[1]:
                 wanted = self._renewed(file, wanted)
             problem = self._problem(file, part, arrival, wanted)

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -27,6 +27,16 @@ from mmu.errors import AbsentUpstreamError, DownloadError
 
 _RANGE = re.compile(r"^bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)$", re.ASCII)
 _HOPS = 5
+_THINKING = 10
+"""How much longer than for a file the first byte of an answer is waited for."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a request posts; it may hold a secret, so it shows itself as nothing."""
+
+    body: bytes = field(repr=False)
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -100,19 +110,21 @@ class HttpClient:
         for session in self._sessions:
             session.close()
 
-    def attempt(self, part: Part, gate: HostGate, limit: int, on_bytes: Callable[[int], None]) -> None:
-        """Bring `part` to its end with one request, from where it stands.
+    def attempt(
+        self, part: Part, gate: HostGate, limit: int, on_bytes: Callable[[int], None], message: Message | None = None
+    ) -> None:
+        """Bring `part` to its end with one request, from where it stands; the answer to a message from its start.
 
         Raises:
             Again: it did not get there; what arrived intact stays in the part.
             AbsentUpstreamError, DownloadError: no later attempt would help.
         """
         headers = {}
-        if part.size and part.version.validator:
+        if part.size and part.version.validator and message is None:
             headers = {"Range": f"bytes={part.size}-", "If-Range": part.version.validator}
         elif part.size:
             part.restart()
-        with gate.slot(), closing(self._follow(part.url, headers)) as response:
+        with gate.slot(), closing(self._follow(part.url, headers, message=message)) as response:
             gate.answered()
             if response.status_code == 416:
                 part.restart()
@@ -149,15 +161,29 @@ class HttpClient:
             length = _whole_number(headers.get("Content-Length", ""))
             return Version(url, headers.get("ETag", ""), headers.get("Last-Modified", ""), length)
 
-    def _follow(self, url: str, headers: dict[str, str], method: str = "GET") -> requests.Response:
-        """The answer at the end of redirects, none of which may leave the registered hosts or HTTPS."""
-        timeouts = (self.patience.connect, self.patience.read)
+    def _follow(
+        self, url: str, headers: dict[str, str], method: str = "GET", message: Message | None = None
+    ) -> requests.Response:
+        """The answer at the end of redirects, none of which may leave the registered hosts or HTTPS.
+
+        A message is posted, and goes to nobody but the address it is for.
+        """
+        if message is not None:
+            method, headers = "POST", {**headers, "Content-Type": message.kind}
+        thinking = _THINKING if message is not None else 1
+        timeouts = (self.patience.connect, self.patience.read * thinking)
         start = urlsplit(url)
         for _ in range(_HOPS):
             failed: Again | None = None
             try:
                 response = self._session().request(
-                    method, url, headers=headers, stream=True, timeout=timeouts, allow_redirects=False
+                    method,
+                    url,
+                    headers=headers,
+                    data=message.body if message is not None else None,
+                    stream=True,
+                    timeout=timeouts,
+                    allow_redirects=False,
                 )
             except requests.RequestException as problem:
                 failed = Again(_why(problem), reached=not isinstance(problem, requests.ConnectionError))
@@ -169,6 +195,8 @@ class HttpClient:
                 return response
             target = urlsplit(urljoin(url, response.headers["location"]))
             response.close()
+            if message is not None:
+                raise DownloadError(f"{start.geturl()} answers a question by a redirect, which is not followed.")
             if target.netloc not in self.hosts or target.scheme != start.scheme:
                 raise DownloadError(
                     f"{start.netloc} redirects {start.path} to {target.scheme}://{target.hostname}, not one of "

@@ -12,12 +12,16 @@ from mmu.archive.host import HostGate
 
 @dataclass(frozen=True)
 class Order:
-    """How one file is to be fetched: which digests are wanted, how large it may get, through which gate."""
+    """How one file is to be fetched: which digests are wanted, how large it may get, through which gate.
+
+    `query` is what to ask the archive's service, where the file is the answer to a question (`File.query`).
+    """
 
     gate: HostGate
     limit: int
     algorithms: tuple[str, ...] = ("sha256",)
     on_bytes: Callable[[int], None] = lambda count: None
+    query: str = ""
 
 
 @dataclass(frozen=True)

@@ -47,13 +47,13 @@ class SimulatedSource(Closing):
         return 0.0
 
     def fetch(self, path: str, part: Path, order: Order) -> Arrival:
-        if path not in self._listed():
+        if not order.query and path not in self._listed():
             raise AbsentUpstreamError(f"The simulated archive of {self._survey.name} has no file {path}.")
         for stale in part.parent.glob(f"{glob.escape(part.name)}.*.tmp"):
             stale.unlink(missing_ok=True)
         draft = sibling(part, f".{os.getpid()}.tmp")  # a worker that outlives a killed run has another name to write to
         try:
-            self._workers().submit(_render, self._survey.module, path, self._sky.seed, str(draft)).result()
+            self._workers().submit(_render, self._survey.module, path, self._sky.seed, str(draft), order.query).result()
         except (BrokenProcessPool, CancelledError) as problem:
             self._drop_pool()
             msg = f"The process that was making {path} for the simulated archive died or was stopped; run again."
@@ -103,8 +103,12 @@ def _follow_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _render(module: str, path: str, seed: int, destination: str) -> None:
+def _render(module: str, path: str, seed: int, destination: str, query: str = "") -> None:
     """In a worker: make one file of the simulated archive."""
     from mmu.simulate.sky import Sky
 
-    importlib.import_module(f"{module}.simulate").write(path, Sky(seed), Path(destination))
+    simulator = importlib.import_module(f"{module}.simulate")
+    if query:
+        simulator.answer(path, query, Sky(seed), Path(destination))
+    else:
+        simulator.write(path, Sky(seed), Path(destination))

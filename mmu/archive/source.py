@@ -8,13 +8,14 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from mmu.archive.credentials import Credentials, HostAuth, find_credentials, how_to
+from mmu.archive.desk import Desk
 from mmu.archive.host import HostGate
-from mmu.archive.http import Again, HttpClient, Patience, is_loopback
+from mmu.archive.http import Again, HttpClient, Message, Patience, is_loopback
 from mmu.archive.part import Part, Version, digests, modified, safe_join
 from mmu.archive.protocol import Arrival, Closing, Order, Provenance, Source
 from mmu.archive.simulated import SimulatedSource
 from mmu.errors import AbsentUpstreamError, DownloadError, UsageError
-from mmu.survey import Release, Survey
+from mmu.survey import Release, Service, Survey
 
 FORMS = (
     "nothing (the archive itself), https://HOST/PATH (a mirror), simulated or simulated:SEED, "
@@ -33,8 +34,12 @@ class HttpSource(Closing):
         hosts: frozenset[str] = frozenset(),
         credentials: Credentials | None = None,
         login: str = "",
+        service: Service | None = None,
     ) -> None:
-        """`hosts` are further `HOST[:PORT]` that redirects may lead to; `login` says how to get credentials."""
+        """`hosts` are further `HOST[:PORT]` that redirects may lead to; `login` says how to get credentials.
+
+        `service` puts the survey's questions; without one (a mirror) answers are files like all others.
+        """
         parts = urlsplit(root)
         if parts.username or parts.password or parts.query or parts.fragment:
             raise UsageError(
@@ -49,6 +54,7 @@ class HttpSource(Closing):
         self.host = parts.netloc
         self.patience = patience or Patience()
         self._client = HttpClient(hosts | {parts.netloc}, self.patience, HostAuth(root, credentials), login)
+        self._service, self._credentials = service, credentials
 
     def url(self, path: str) -> str:
         """Where a file is."""
@@ -63,6 +69,8 @@ class HttpSource(Closing):
         return longest * random.uniform(0.5, 1.0)
 
     def fetch(self, path: str, part: Path, order: Order) -> Arrival:
+        if order.query and self._service is not None:
+            return self._ask(path, part, order, self._service)
         growing = Part(part, self.url(path), order.algorithms)
         try:
             if not growing.complete:
@@ -72,6 +80,16 @@ class HttpSource(Closing):
         order.gate.succeeded()
         version = growing.version
         return Arrival(growing.size, growing.digests(), growing.url, version.etag, version.modified)
+
+    def _ask(self, path: str, part: Path, order: Order, service: Service) -> Arrival:
+        """The answer to a question; asked anew each time, as there is nothing to go on from."""
+        desk = Desk(self.name, order, self.patience, self._credentials, part, self._insist)
+        try:
+            url = service.ask(desk, path, order.query, part)
+        finally:
+            desk.clear()
+        order.gate.succeeded()
+        return Arrival(part.stat().st_size, digests(part, {"sha256", *order.algorithms}), url, "")
 
     def has(self, path: str, gate: HostGate) -> bool:
         return self._version(path, gate) is not None
@@ -86,12 +104,12 @@ class HttpSource(Closing):
         now = self._version(known.path, gate)
         return now is not None and now.differs(Version("", known.etag, known.modified, known.bytes))
 
-    def _insist(self, part: Part, order: Order) -> None:
+    def _insist(self, part: Part, order: Order, message: Message | None = None) -> None:
         """Attempts until the part is whole; those that brought it further are free."""
         best, failures, since = part.size, 0, time.monotonic()
         while True:
             try:
-                return self._client.attempt(part, order.gate, order.limit, order.on_bytes)
+                return self._client.attempt(part, order.gate, order.limit, order.on_bytes, message)
             except Again as problem:
                 reason = problem
             failures += 1
@@ -161,7 +179,8 @@ def open_source(text: str | None, survey: Survey, release: Release) -> Source:
         login = survey.login
         credentials = find_credentials(survey.name, login) if login else None
         advice = how_to(survey.name, login) if login else ""
-        return HttpSource(survey.root, hosts=frozenset(survey.hosts), credentials=credentials, login=advice)
+        hosts = frozenset(survey.hosts)
+        return HttpSource(survey.root, None, hosts, credentials, advice, survey.service)
     form, colon, rest = text.partition(":")
     if form == "simulated":
         if colon and not (rest.isascii() and rest.isdigit()):

@@ -107,4 +107,7 @@ def load_plan(work: Path) -> Plan | None:
 
 def unit_files(spec: BuildSpec, plan: Plan) -> dict[str, tuple[File, ...]]:
     """The files of every unit that has a selected object."""
+    if (asking := spec.survey.asking) is not None:
+        units = plan.rows_of_unit.items()
+        return {unit: asking.files_for(spec.release, unit, plan.objects.take(rows)) for unit, rows in units}
     return {unit: spec.survey.archive.files(spec.release, unit) for unit in plan.rows_of_unit}

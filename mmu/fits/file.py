@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import re
 import tempfile
@@ -50,7 +51,11 @@ class FitsFile:
         self.names = [hdu.name for hdu in self.hdus[1:]]
         self._by_name = {hdu.name: hdu for hdu in reversed(self.hdus[1:]) if hdu.name}
         self._file, self._unpack = file, unpack
-        self._bytes = np.memmap(file, np.uint8, "r")
+        self._bytes: NDArray[np.uint8]
+        if isinstance(file, io.BytesIO):
+            self._bytes = np.frombuffer(file.getbuffer(), np.uint8)
+        else:
+            self._bytes = np.memmap(file, np.uint8, "r")
         self._tables: dict[int, NDArray[Any]] = {}
         self._unpacked: Any = None
 
@@ -239,6 +244,23 @@ def open_fits(path: Path, largest: int = LARGEST) -> Iterator[FitsFile]:
         raise
     except _DEFECTS as problem:
         msg = f"{path.name}: not a whole FITS file ({problem}); {AGAIN}."
+        raise FormatError(msg) from problem
+
+
+@contextmanager
+def fits_of_bytes(name: str, content: bytes, largest: int = LARGEST) -> Iterator[FitsFile]:
+    """A FITS file that is a member of another file, `name` in messages; nothing is copied.
+
+    Raises:
+        FormatError: as `open_fits`.
+    """
+    try:
+        with ExitStack() as stack:
+            yield FitsFile(Path(name), io.BytesIO(content), stack, largest)
+    except FormatError:
+        raise
+    except _DEFECTS as problem:
+        msg = f"{name}: not a whole FITS file ({problem}); {AGAIN}."
         raise FormatError(msg) from problem
 
 

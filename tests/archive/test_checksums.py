@@ -97,3 +97,9 @@ def test_any_text_is_a_list_or_an_error_and_never_leads_out(text: str) -> None:
     except FormatError:
         return
     assert not any(name.startswith("/") or ".." in name.split("/") for name in names)
+
+
+def test_a_list_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sums.txt").write_text("Too many requests\n")
+    with pytest.raises(FormatError, match=r"sums\.txt: Line 1 of the checksum list is not"):
+        expected(tmp_path / "sums.txt", "a.fits")

@@ -17,7 +17,8 @@ from mmu.errors import AbsentUpstreamError, DownloadError, UsageError
 from mmu.survey import File, Policy, Release, Survey
 
 ROOT = "https://data.example.org/dr1"
-SURVEY = cast(Survey, SimpleNamespace(name="toy", module="toysurvey", root=ROOT, hosts=(), login=None))
+FACTS = {"name": "toy", "module": "toysurvey", "root": ROOT, "hosts": (), "login": None, "service": None}
+SURVEY = cast(Survey, SimpleNamespace(**FACTS))
 RELEASE = cast(Release, SimpleNamespace(name="r1"))
 
 SIMULATOR = """

@@ -119,3 +119,46 @@ def test_damage_is_an_error_of_ours_or_harmless(table: Path, tmp_path: Path, cut
     with suppress(FormatError), open_fits(damaged) as file:
         for number, hdu in enumerate(file.hdus):
             file.columns(number, ["BIG"]) if hdu.is_table else file.plane(number)
+
+
+def _hcompressed(path: Path, sides: tuple[int, int] = (70, 50)) -> tuple[int, bytearray]:
+    """A file of tiles of 30 x 30 pixels and less: where its heap begins, and its bytes."""
+    plane = np.random.default_rng(1).integers(0, 9000, sides).astype(np.int16)
+    packed = fits.CompImageHDU(plane, compression_type="HCOMPRESS_1", tile_shape=(30, 30))
+    fits.HDUList([fits.PrimaryHDU(), packed]).writeto(path)
+    with open_fits(path) as file:
+        np.testing.assert_array_equal(file.plane(1), plane)
+        hdu = file.hdu(1)
+        return hdu.start + hdu.shape[0] * hdu.shape[1], bytearray(path.read_bytes())
+
+
+@pytest.mark.parametrize(("at", "value"), [(0, 0), (2, 0), (5, 0), (5, 200), (9, 0), (9, 31), (6, 0x80)])
+def test_a_tile_that_lies_of_its_size_is_refused_before_it_is_unpacked(tmp_path: Path, at: int, value: int) -> None:
+    """The decoder would write beyond its room, or divide by zero and take the process with it."""
+    heap, data = _hcompressed(tmp_path / "bad.fits")
+    data[heap + at] = value if value != data[heap + at] else value + 1
+    (tmp_path / "bad.fits").write_bytes(data)
+    with (
+        open_fits(tmp_path / "bad.fits") as file,
+        pytest.raises(FormatError, match=r"bad\.fits: HDU 1 has damaged tiles"),
+    ):
+        file.plane(1)
+
+
+def test_tiles_outside_the_file_are_refused(tmp_path: Path) -> None:
+    heap, data = _hcompressed(tmp_path / "bad.fits")
+    data[heap - 4] = 0x70  # the last tile's place
+    (tmp_path / "bad.fits").write_bytes(data)
+    with open_fits(tmp_path / "bad.fits") as file, pytest.raises(FormatError, match="damaged tiles"):
+        file.plane(1)
+
+
+def test_tiles_that_cannot_be_unpacked_are_told(tmp_path: Path) -> None:
+    heap, data = _hcompressed(tmp_path / "bad.fits")
+    data[heap + 22 : heap + 25] = b"\xff\xff\xff"  # bit planes
+    (tmp_path / "bad.fits").write_bytes(data)
+    with (
+        open_fits(tmp_path / "bad.fits") as file,
+        pytest.raises(FormatError, match=r"bad\.fits: HDU 1 cannot be unpacked"),
+    ):
+        file.plane(1)

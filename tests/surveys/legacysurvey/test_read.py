@@ -352,5 +352,5 @@ def test_the_v1_layout_has_the_names_that_v1_loaders_read() -> None:
 @pytest.mark.parametrize("other", ["image-r", "invvar-g"])
 def test_a_plane_of_another_band_or_kind_is_refused(paths: dict[str, Path], rows: pa.Table, other: str) -> None:
     mine, his = (coadd_path(SOUTH.facts, BRICK, f"{kind}.fits.fz") for kind in ("image-g", other))
-    with pytest.raises(FormatError, match="expected image-g, found (FILTER 'r'|IMTYPE 'invvar') in the header"):
+    with pytest.raises(FormatError, match=r"expected image-g, found (FILTER 'r'|IMTYPE 'invvar') in the header"):
         read(SOUTH, BRICK, paths | {mine: paths[his]}, rows.slice(0, 1))
