@@ -19,6 +19,7 @@ from mmu.errors import FormatError
 from mmu.schema import arrow_field
 from mmu.simulate import Sky
 from mmu.survey import Records
+from surveys.hsc import SURVEY, archive, simulate
 from surveys.hsc.columns import BANDS, CATALOGUE, PLANES, SIZE
 from surveys.hsc.cutouts import question, write_tar
 from surveys.hsc.read import NO_BAND, OUTSIDE, psf_fwhm, read
