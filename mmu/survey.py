@@ -47,6 +47,8 @@ class File:
         required: without it (404 upstream) its unit cannot be read; otherwise the reader does without it.
         checksums: path of the archive's checksum list that covers this file, if the archive publishes one.
         unpacked: the most bytes that it, or any HDU of it, may unpack to; 0 for the defaults, which are generous.
+        sha256: its digest, where the declaration knows it. The archive and its mirrors must serve these very bytes; a
+            folder may hold others (simulated ones, say), and the ledger names what it held.
     """
 
     path: str
@@ -54,6 +56,7 @@ class File:
     required: bool = True
     checksums: str = ""
     unpacked: int = 0
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -222,6 +225,27 @@ class Login:
 
 
 @dataclass(frozen=True)
+class Supplement:
+    """Small files that the archive does not have, and that a user may give as a folder: `mmu build SURVEY --NAME DIR`.
+
+    Where they are given, the `paths` of every unit hold them as `NAME/FILE`, the ledger says which bytes they were, and
+    these are part of what the build is: another folder's build, or one without, is not resumed but refused.
+
+    Attributes:
+        name: the option's name, without dashes in front.
+        files: what must be in the folder, all of it.
+        meaning: what they are, for the option's help.
+        given, absent: what the records hold with and without them, a sentence each, for the card.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    meaning: str
+    given: str
+    absent: str
+
+
+@dataclass(frozen=True)
 class Survey:
     """One survey, as data. `module` is the package that holds its functions and texts.
 
@@ -246,6 +270,7 @@ class Survey:
     builds: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     login: Login | None = None
+    supplements: tuple[Supplement, ...] = ()
 
     @property
     def default_release(self) -> Release:
@@ -347,6 +372,7 @@ __all__ = [
     "Policy",
     "Records",
     "Release",
+    "Supplement",
     "Survey",
     "cut_reasons",
     "get_survey",

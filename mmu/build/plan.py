@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmu.archive.supplied import supplement_files
 from mmu.build.files import write_json, write_table
 from mmu.build.spec import BuildSpec
 from mmu.schema import HEALPIX
@@ -107,4 +108,5 @@ def load_plan(work: Path) -> Plan | None:
 
 def unit_files(spec: BuildSpec, plan: Plan) -> dict[str, tuple[File, ...]]:
     """The files of every unit that has a selected object."""
-    return {unit: spec.survey.archive.files(spec.release, unit) for unit in plan.rows_of_unit}
+    given = supplement_files(spec.survey, spec.supplements)
+    return {unit: (*spec.survey.archive.files(spec.release, unit), *given) for unit in plan.rows_of_unit}
