@@ -51,6 +51,8 @@ class File:
         unpacked: the most bytes that it, or any HDU of it, may unpack to; 0 for the defaults, which are generous.
         query: what to ask the archive's service, where the file is not simply there under its path; the path then
             names the answer. Only the survey's `service.py` and `simulate.answer` know what it means.
+        sha256: its digest, where the declaration knows it. The archive and its mirrors must serve these very bytes; a
+            folder may hold others (simulated ones, say), and the ledger names what it held.
     """
 
     path: str
@@ -59,6 +61,7 @@ class File:
     checksums: str = ""
     unpacked: int = 0
     query: str = ""
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -262,6 +265,27 @@ class Login:
 
 
 @dataclass(frozen=True)
+class Supplement:
+    """Small files that the archive does not have, and that a user may give as a folder: `mmu build SURVEY --NAME DIR`.
+
+    Where they are given, the `paths` of every unit hold them as `NAME/FILE`, the ledger says which bytes they were, and
+    these are part of what the build is: another folder's build, or one without, is not resumed but refused.
+
+    Attributes:
+        name: the option's name, without dashes in front.
+        files: what must be in the folder, all of it.
+        meaning: what they are, for the option's help.
+        given, absent: what the records hold with and without them, a sentence each, for the card.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    meaning: str
+    given: str
+    absent: str
+
+
+@dataclass(frozen=True)
 class Survey:
     """One survey, as data. `module` is the package that holds its functions and texts.
 
@@ -286,6 +310,7 @@ class Survey:
     builds: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     login: Login | None = None
+    supplements: tuple[Supplement, ...] = ()
 
     @property
     def default_release(self) -> Release:
@@ -398,6 +423,7 @@ __all__ = [
     "Policy",
     "Records",
     "Release",
+    "Supplement",
     "Survey",
     "cut_reasons",
     "get_survey",

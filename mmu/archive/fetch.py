@@ -209,7 +209,7 @@ class Fetcher:
             arrival = self.source.fetch(
                 file.path, part, Order(self.gate, limit, algorithms, self._on_bytes, file.query)
             )
-            if wanted and arrival.digests[wanted[0]] != wanted[1]:
+            if wanted and file.checksums and arrival.digests[wanted[0]] != wanted[1]:
                 wanted = self._renewed(file, wanted)
             problem = self._problem(file, part, arrival, wanted)
             if not problem:
@@ -232,7 +232,8 @@ class Fetcher:
             return str(problem)
         if wanted and not listed:
             given = arrival.digests[wanted[0]]
-            return f"its {wanted[0]} is {given}, the archive's list {file.checksums} says {wanted[1]}."
+            teller = f"the archive's list {file.checksums}" if file.checksums else "the survey's declaration"
+            return f"its {wanted[0]} is {given}, {teller} says {wanted[1]}."
         return ""
 
     def _commit(self, file: File, part: Path, target: Path, arrival: Arrival) -> Fetched:
@@ -272,7 +273,9 @@ class Fetcher:
         return seen
 
     def _expected(self, file: File) -> Digest | None:
-        """What the archive's checksum list says of a file; None where there is no list, or not this file in it."""
+        """What the declaration, or the archive's checksum list, says of a file; None where neither does."""
+        if file.sha256 and self.source.host:
+            return "sha256", file.sha256.lower()
         if not file.checksums or file.checksums in self._absent_lists:
             return None
         try:

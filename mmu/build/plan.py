@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmu.archive.supplied import supplement_files
 from mmu.build.files import write_json, write_table
 from mmu.build.spec import BuildSpec
 from mmu.schema import HEALPIX
@@ -107,7 +108,10 @@ def load_plan(work: Path) -> Plan | None:
 
 def unit_files(spec: BuildSpec, plan: Plan) -> dict[str, tuple[File, ...]]:
     """The files of every unit that has a selected object."""
-    if (asking := spec.survey.asking) is not None:
-        units = plan.rows_of_unit.items()
-        return {unit: asking.files_for(spec.release, unit, plan.objects.take(rows)) for unit, rows in units}
-    return {unit: spec.survey.archive.files(spec.release, unit) for unit in plan.rows_of_unit}
+    given = supplement_files(spec.survey, spec.supplements)
+    survey, release = spec.survey, spec.release
+    if (asking := survey.asking) is not None:
+        found = {unit: asking.files_for(release, unit, plan.objects.take(at)) for unit, at in plan.rows_of_unit.items()}
+    else:
+        found = {unit: survey.archive.files(release, unit) for unit in plan.rows_of_unit}
+    return {unit: (*files, *given) for unit, files in found.items()}

@@ -24,6 +24,7 @@ from mmu.archive.fetch import FRESH_FOR_S, Fetcher
 from mmu.archive.part import own_folder
 from mmu.archive.protocol import Provenance
 from mmu.archive.source import Source, open_source
+from mmu.archive.supplied import with_supplements
 from mmu.build.estimate import Confirm, Estimate, ask, estimate, refuse_without_space
 from mmu.build.executor import open_executor
 from mmu.build.files import writable, write_json
@@ -117,7 +118,7 @@ def dry_run(spec: BuildSpec, progress: Progress | None = None) -> Estimate:
 def opened(spec: BuildSpec, progress: Progress) -> Iterator[tuple[Source, Fetcher]]:
     """The source of raw files and what fetches from it, with one bucket per host for every mmu of this user."""
     hosts = own_folder(Path(tempfile.gettempdir()) / f"mmu-hosts-{os.getuid()}")
-    source = open_source(spec.source, spec.survey, spec.release)
+    source = with_supplements(open_source(spec.source, spec.survey, spec.release), spec.supplements)
     fresh_for = 0.0 if spec.refresh else FRESH_FOR_S
     policy = spec.survey.policy
     with Fetcher(source, spec.raw, policy, on_bytes=progress.fetched, hosts=hosts, fresh_for=fresh_for) as fetcher:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mmu.archive.supplied import check_supplements, supplement_digests
 from mmu.errors import UsageError, unknown
 from mmu.sky.region import AnyOf, Region, parse_region
 from mmu.survey import Release, Survey, get_survey
@@ -28,6 +30,7 @@ class BuildSpec:
         workers: processes; 0 runs everything in this one.
         add: extend what is there by this region instead of refusing.
         refresh: ask the archive what changed since, and build again what depends on it.
+        supplements: name -> folder of files that the archive does not have (`Survey.supplements`).
     """
 
     survey_name: str
@@ -45,6 +48,7 @@ class BuildSpec:
     add: bool = False
     refresh: bool = False
     keep_raw: bool = False
+    supplements: Mapping[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in self.formats:
@@ -58,6 +62,7 @@ class BuildSpec:
             raise UsageError(f"--workers {self.workers}: give 0 (this process) or more.")
         # An unknown survey or release, and a region that cannot be read, are told at once.
         _ = self.release, self.region
+        check_supplements(self.survey, self.supplements)
 
     @cached_property
     def survey(self) -> Survey:
@@ -110,4 +115,5 @@ class BuildSpec:
             else f"{len(self.ids or ())} ids, sha256 {hashlib.sha256(digest).hexdigest()[:16]}",
             "max_objects": self.max_objects,
             "partition_bytes": self.partition_bytes,
+            **({"supplements": supplement_digests(self.survey, self.supplements)} if self.survey.supplements else {}),
         }

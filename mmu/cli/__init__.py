@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from mmu.cli import build, demo, fetch, info, simulate, status, surveys, verify
+from mmu.cli.options import SupplyCommand
 from mmu.errors import MmuError
 
 app = typer.Typer(
@@ -19,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("build")(build.build)
+app.command("build", cls=SupplyCommand)(build.build)
 app.command("fetch")(fetch.fetch)
 app.command("status")(status.status)
 app.command("verify")(verify.verify)

@@ -33,6 +33,7 @@ def build(
     ] = False,
     keep_raw: Annotated[bool, typer.Option("--keep-raw", help="Keep the raw files after the build.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would fetch and write, and stop.")] = False,
+    supply: o.Supplements = None,
     cache: o.Cache = None,
     workers: o.Workers = 2,
     scheduler: o.Scheduler = None,
@@ -74,6 +75,7 @@ def build(
             add=add,
             refresh=refresh,
             keep_raw=keep_raw,
+            supplements=o.read_supplements(supply),
         )
         if dry_run:
             console.print(estimate_words(run.dry_run(spec, progress), spec.release.title), markup=False)

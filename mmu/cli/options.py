@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from mmu.build.spec import BuildSpec
 from mmu.errors import UsageError
@@ -33,6 +35,14 @@ Cache = Annotated[Path | None, typer.Option(help="Folder for raw files; OUT/.cac
 Workers = Annotated[int, typer.Option("--workers", "-j", help="Processes; 0 runs everything in this one.")]
 Scheduler = Annotated[
     str | None, typer.Option(help="A running Dask scheduler, tcp://HOST:PORT, instead of local workers.")
+]
+Supplements = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--supply",
+        metavar="NAME=DIR",
+        help="A folder of files that the archive does not have and the survey can use; `--NAME DIR` does the same.",
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before a build of over 100 GB.")]
 
@@ -80,6 +90,43 @@ def read_ids(path: Path | None) -> frozenset[str] | None:
     if not ids:
         raise UsageError(f"--ids {path}: the file has no ids; give one object_id a line.")
     return ids
+
+
+class SupplyCommand(TyperCommand):
+    """A verb that takes `--NAME DIR` for each `Supplement` of the survey that its command line names."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return list(super().parse_args(ctx, list(_spelled_out(args))))
+
+
+def _spelled_out(args: list[str]) -> Iterator[str]:
+    """The arguments with `--NAME DIR` and `--NAME=DIR` as `--supply NAME=DIR`."""
+    from mmu.survey import get_survey, survey_names
+
+    surveys = [get_survey(name) for name in set(args) & set(survey_names())]
+    names = {f"--{one.name}": one.name for survey in surveys for one in survey.supplements}
+    left = iter(args)
+    for arg in left:
+        option, equals, folder = arg.partition("=")
+        if option in names and (equals or (folder := next(left, ""))):
+            yield from ("--supply", f"{names[option]}={folder}")
+        else:
+            yield arg
+
+
+def read_supplements(given: list[str] | None) -> dict[str, Path]:
+    """Name -> folder.
+
+    Raises:
+        UsageError: not NAME=DIR.
+    """
+    found = {}
+    for text in given or ():
+        name, equals, folder = text.partition("=")
+        if not (name and equals and folder):
+            raise UsageError(f"--supply {text}: give it as NAME=DIR.")
+        found[name] = Path(folder).absolute()
+    return found
 
 
 def spec_from(survey: str, out: Path, **options: object) -> BuildSpec:

@@ -45,7 +45,7 @@ def _card(survey: Survey, builds: Builds) -> str:
         f"---\n{head}---",
         f"# {survey.title}",
         survey.text("card.md").strip(),
-        *(_release(release, builds[release.name]) for release in releases),
+        *(_release(survey, release, builds[release.name]) for release in releases),
         _differences(survey),
         _loading(survey, releases),
         f"## Licence\n\n{survey.licence}\n\nSource: <{survey.homepage}>",
@@ -90,14 +90,14 @@ def _rows(build: Mapping[str, Any]) -> int:
     return int(build.get("rows", build["counts"]["written"]))
 
 
-def _release(release: Release, build: Mapping[str, Any]) -> str:
+def _release(survey: Survey, release: Release, build: Mapping[str, Any]) -> str:
     counts, spec = build["counts"], build.get("spec", {})
     parts = [f"## {release.name}: {release.title}"]
     if not counts["written"]:
         parts.append("**This selection holds no objects.** There are catalogue files, and no data files.")
     parts += [
         f"Coverage: {release.coverage}. Positions are ICRS at epoch J{release.epoch}.",
-        "Selection:\n\n" + "\n".join(f"- {sentence}" for sentence in (*release.selection, *_asked(spec))),
+        "Selection:\n\n" + "\n".join(f"- {sentence}" for sentence in (*release.selection, *_asked(survey, spec))),
         _counts(counts),
         f"{_rows(build):,} rows in {build['shards']:,} shards, {build['bytes']:,} bytes. {_source(spec)}",
         "### Columns\n\n" + column_table(release.schema),
@@ -105,13 +105,15 @@ def _release(release: Release, build: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _asked(spec: Mapping[str, Any]) -> list[str]:
-    """What this build left out of the release, in sentences."""
+def _asked(survey: Survey, spec: Mapping[str, Any]) -> list[str]:
+    """What this build left out of the release, and what it was given besides the archive, in sentences."""
     sentences = []
     if spec.get("region") not in (None, "", "all"):
         sentences.append(f"this build: the region `{_region(str(spec['region']))}` only")
     if spec.get("max_objects"):
         sentences.append(f"this build: units in order of name until {int(spec['max_objects']):,} objects are selected")
+    supplied = spec.get("supplements", {})
+    sentences += [f"this build: {one.given if one.name in supplied else one.absent}" for one in survey.supplements]
     return sentences
 
 
