@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mmu.simulate import Sky
-from mmu.simulate import bricks as tiling
 from mmu.simulate.files import records
-from mmu.simulate.noise import generator, uniform
+from mmu.simulate.noise import generator
 from mmu.simulate.photometry import nanomaggies
 from mmu.simulate.population import OBJECT
 from mmu.simulate.sed import KM_S
 from mmu.simulate.sky import healpix, source_id
+from mmu.simulate.targets import NORTH_OF, identities
+from mmu.simulate.targets import chosen as targeted
 
 Floats = npt.NDArray[np.float64]
 Objects = npt.NDArray[np.void]
@@ -36,7 +37,6 @@ TRACER_SHARE = {
     "LRG": 1.0,
 }  # TSNR2 of a tracer relative to TSNR2_LRG
 STELLAR_FIBRE_SHARE = 0.77  # of a point source's light enters a fibre
-NORTH_OF = 32.375  # degrees, border of the imaging surveys
 SKY_BIT = 1 << 59
 SMALL_DELTA_CHI2, NODATA, UNPLUGGED = 1 << 2, 1 << 9, 1 << 1
 
@@ -48,14 +48,13 @@ class Release:
     root: str
     catalogue: str
     survey: str
-    share: float
     north: bool
     unsigned_mask: bool
 
 
 RELEASES = {
-    "dr1_main": Release("dr1/spectro/redux/iron", "zcatalog/v1/zall-pix-iron.fits", "main", 0.6, True, False),
-    "edr_sv3": Release("edr/spectro/redux/fuji", "zcatalog/zall-pix-fuji.fits", "sv3", 0.5, False, True),
+    "dr1_main": Release("dr1/spectro/redux/iron", "zcatalog/v1/zall-pix-iron.fits", "main", True, False),
+    "edr_sv3": Release("edr/spectro/redux/fuji", "zcatalog/zall-pix-fuji.fits", "sv3", False, True),
 }
 
 
@@ -83,28 +82,7 @@ def pairs(spec: Release, sky: Sky) -> list[tuple[str, int]]:
 def chosen(spec: Release, sky: Sky, program: str, pixel: int) -> Objects:
     """Truth of the targets observed in one program and pixel, ordered by true_id."""
     objects = sky.in_healpix(ORDER, [pixel])
-    ids, r = objects["true_id"], objects["mag_r"]
-    star = objects["kind"] == "star"
-    lot = uniform(ids, sky.seed, "desi", spec.survey)
-    keep = np.where(star, (lot < 0.15) & (r > 15.5) & (r < 19.5), (lot < spec.share) & (objects["mag_z"] < 20.5))
-    split = np.where(star, 17.5, 19.4)
-    both = (np.abs(r - split) < 0.5) & (uniform(ids, sky.seed, "twice", spec.survey) < 0.6)
-    here = (r < split) if program == "bright" else (r >= split)
-    return np.asarray(objects[keep & (here | both)])
-
-
-@functools.lru_cache(maxsize=16)
-def _identities(sky: Sky) -> npt.NDArray[np.void]:
-    """Brick id, name and number within the brick of every object, ordered by true_id."""
-    dtype = np.dtype([("true_id", "i8"), ("BRICKID", "i4"), ("BRICKNAME", "S8"), ("BRICK_OBJID", "i4")])
-    parts = []
-    for brick in tiling.bricks(sky):
-        objects, _, _ = tiling.members(sky, brick)
-        number = np.flatnonzero(brick.contains(objects["ra"], objects["dec"]))
-        columns = {"true_id": objects["true_id"][number], "BRICKID": brick.id, "BRICKNAME": brick.name}
-        parts.append(records(dtype.descr, {**columns, "BRICK_OBJID": number}, len(number)))
-    table = np.concatenate(parts)
-    return np.asarray(table[np.argsort(table["true_id"])])
+    return np.asarray(objects[targeted(sky, objects, spec.survey, program)])
 
 
 @dataclass(frozen=True)
@@ -194,7 +172,7 @@ def _fibermap(
 ) -> npt.NDArray[np.void]:
     """FIBERMAP rows: who the targets are, what the imaging says about them, how they were observed."""
     n, blank, star = len(objects), objects["true_id"] < 0, objects["kind"] == "star"
-    known = _identities(sky)
+    known = identities(sky)
     names = known[np.clip(np.searchsorted(known["true_id"], objects["true_id"]), 0, len(known) - 1)]
     release = np.where(objects["dec"] >= NORTH_OF, 9011, 9010).astype(np.int64)
     target = (release << 42) | (names["BRICKID"].astype(np.int64) << 22) | names["BRICK_OBJID"]

@@ -17,6 +17,7 @@ from astropy.wcs import WCS
 
 from mmu import stamps
 from mmu.errors import FormatError
+from mmu.png import png_column
 from mmu.schema import arrow_field, table_of
 from mmu.sky.healpix import separation_deg
 from mmu.survey import Paths, Records, Release
@@ -177,4 +178,4 @@ def source_values(images: Images, table: Table, index: Index, bands: str, refere
     codes = np.zeros((len(index), SIZE, SIZE), np.uint8)
     stamps.cut(plane, images.starts, codes)
     catalog = neighbours.neighbour_list(sources, images.starts, targets, fluxes)
-    return {"object_mask": pictures.png_column(codes), "catalog": catalog}
+    return {"object_mask": png_column(codes), "catalog": catalog}
