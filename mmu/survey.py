@@ -291,6 +291,7 @@ class Survey:
 
     Attributes:
         builds: the releases that a build makes when none is named; the first one if empty.
+        absent: HTTP statuses by which the archive says that it has no such file; some say 403.
         hosts: further `HOST[:PORT]` that the archive's redirects may lead to.
         login: how to sign in, where the archive wants that; only ever sent to the host of `root`.
         differences: where the records differ from Multimodal Universe v1, and why; each goes into the card.
@@ -308,6 +309,7 @@ class Survey:
     differences: tuple[str, ...] = ()
     policy: Policy = Policy()
     builds: tuple[str, ...] = ()
+    absent: tuple[int, ...] = (404, 410)
     hosts: tuple[str, ...] = ()
     login: Login | None = None
     supplements: tuple[Supplement, ...] = ()

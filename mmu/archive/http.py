@@ -89,9 +89,16 @@ def is_loopback(host: str) -> bool:
 class HttpClient:
     """Sessions (one a thread) that talk to the registered hosts and to nobody else."""
 
-    def __init__(self, hosts: frozenset[str], patience: Patience, auth: HostAuth, login: str = "") -> None:
-        """`login` says how to get credentials, where the archive wants them."""
-        self.hosts, self.patience, self._auth, self._login = hosts, patience, auth, login
+    def __init__(
+        self,
+        hosts: frozenset[str],
+        patience: Patience,
+        auth: HostAuth,
+        login: str = "",
+        absent: tuple[int, ...] = (404, 410),
+    ) -> None:
+        """`login` says how to get credentials; `absent` are the statuses that say there is no such file."""
+        self.hosts, self.patience, self._auth, self._login, self._absent = hosts, patience, auth, login, absent
         self._local = threading.local()
         self._sessions: list[requests.Session] = []
 
@@ -128,6 +135,8 @@ class HttpClient:
             gate.answered()
             if response.status_code == 416:
                 part.restart()
+            if response.status_code in self._absent:
+                raise AbsentUpstreamError(f"The archive has no such file: {part.url} (HTTP {response.status_code}).")
             check_status(response, gate, part.url, self._login)
             declared = _position(response, part)
             if declared > limit or part.size > limit:
@@ -153,6 +162,8 @@ class HttpClient:
         """
         with gate.slot(), closing(self._follow(url, {}, "HEAD")) as response:
             gate.answered()
+            if response.status_code in self._absent:
+                return None
             if response.status_code in (401, 403, 429) or response.status_code >= 500:
                 check_status(response, gate, url, self._login)
             if response.status_code != 200:
@@ -215,8 +226,6 @@ def check_status(response: requests.Response, gate: HostGate, asked: str = "", l
         if kind.startswith(("text/html", "application/xhtml")) and not asked.endswith((".html", ".htm", "/")):
             raise Again("the archive sent a web page instead of the file")
         return
-    if status in (404, 410):
-        raise AbsentUpstreamError(f"The archive has no such file: {url} (HTTP {status}).")
     if status in (401, 403):
         asks = status == 401 or "WWW-Authenticate" in response.headers or "Authorization" in response.request.headers
         guess = (

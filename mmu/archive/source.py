@@ -35,10 +35,12 @@ class HttpSource(Closing):
         credentials: Credentials | None = None,
         login: str = "",
         service: Service | None = None,
+        absent: tuple[int, ...] = (404, 410),
     ) -> None:
         """`hosts` are further `HOST[:PORT]` that redirects may lead to; `login` says how to get credentials.
 
-        `service` puts the survey's questions; without one (a mirror) answers are files like all others.
+        `service` puts the survey's questions; without one (a mirror) answers are files like all others. `absent` are
+        the HTTP statuses that say there is no such file.
         """
         parts = urlsplit(root)
         if parts.username or parts.password or parts.query or parts.fragment:
@@ -53,7 +55,7 @@ class HttpSource(Closing):
         self.name = root.rstrip("/") + "/"
         self.host = parts.netloc
         self.patience = patience or Patience()
-        self._client = HttpClient(hosts | {parts.netloc}, self.patience, HostAuth(root, credentials), login)
+        self._client = HttpClient(hosts | {parts.netloc}, self.patience, HostAuth(root, credentials), login, absent)
         self._service, self._credentials = service, credentials
 
     def url(self, path: str) -> str:
@@ -180,14 +182,14 @@ def open_source(text: str | None, survey: Survey, release: Release) -> Source:
         credentials = find_credentials(survey.name, login) if login else None
         advice = how_to(survey.name, login) if login else ""
         hosts = frozenset(survey.hosts)
-        return HttpSource(survey.root, None, hosts, credentials, advice, survey.service)
+        return HttpSource(survey.root, None, hosts, credentials, advice, survey.service, survey.absent)
     form, colon, rest = text.partition(":")
     if form == "simulated":
         if colon and not (rest.isascii() and rest.isdigit()):
             raise UsageError(f"simulated:{rest!r} needs a whole number as seed; a source is {FORMS}.")
         return SimulatedSource(survey, release, int(rest) if colon else None)
     if form.lower() in ("http", "https"):
-        return HttpSource(text)
+        return HttpSource(text, absent=survey.absent)
     if not text or "://" in text or not Path(text).is_dir():
         raise UsageError(f"The source {text!r} is not a folder that exists; a source is {FORMS}.")
     return FolderSource(Path(text))

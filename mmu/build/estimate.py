@@ -19,7 +19,8 @@ ASK_ABOVE_BYTES = 100_000_000_000
 class Estimate:
     """What a build will take, before it starts: for `--dry-run` and for the question above 100 GB.
 
-    `route` says in words how the files are fetched, where the survey has a choice.
+    The catalogues are those that the plan was made from. `route` says in words how the files are fetched, where the
+    survey has a choice.
     """
 
     objects: int
@@ -28,6 +29,8 @@ class Estimate:
     download_bytes: int
     output_bytes: int
     shards: int
+    catalogues: int = 0
+    catalogue_bytes: int = 0
     route: str = ""
 
     @property
@@ -45,7 +48,10 @@ def estimate(spec: BuildSpec, plan: Plan) -> Estimate:
     size = len(plan.objects) * plan.bytes_per_row
     units, router = plan.rows_of_unit, spec.survey.router
     route = router.route(spec.release, units.keys()) if router is not None else ""
-    return Estimate(len(plan.objects), len(units), len(files), sum(files.values()), size, len(plan.leaves), route)
+    read = {path: known["bytes"] for path, known in plan.catalogues.items()}
+    fetched = sum(bytes for path, bytes in files.items() if path not in read)
+    shape = (len(plan.objects), len(units), len(files), fetched, size, len(plan.leaves))
+    return Estimate(*shape, len(read), sum(read.values()), route)
 
 
 def ask(cost: Estimate, confirm: Confirm | None) -> None:

@@ -86,7 +86,7 @@ def build(spec: BuildSpec, progress: Progress | None = None, confirm: Confirm | 
         spec = _as_there(spec, before, source.name)
         changed = _changed(spec, before, fetcher, progress)
         if before is not None and not (spec.work.exists() or changed) and _complete(before, spec, source.name):
-            _drop_folders(spec)
+            _drop_folders(spec) if spec.more or spec.keep_raw or not spec.survey.builds else _drop_raw(spec)
             return _report(spec, before.build, 0.0, done_before=True)
         executor = open_executor(spec.workers, spec.scheduler)
         try:
@@ -132,7 +132,7 @@ def _locks(spec: BuildSpec) -> tuple[Path, Path]:
 
 def raw_lock(spec: BuildSpec) -> Path:
     """What keeps two commands from fetching, and removing, the same raw files."""
-    return spec.raw.with_name(f".{spec.release.name}.lock")
+    return spec.raw.with_name(f".{spec.raw.name}.lock")
 
 
 def _as_there(spec: BuildSpec, before: Folded | None, source: str) -> BuildSpec:
@@ -243,7 +243,9 @@ def _finish(spec: BuildSpec, ledger: Ledger, before: Folded | None, source: str,
     built = fold(account, spec.ledger, _facts(spec, ledger.plan, source, formats, started))
     _drop_others(spec, account.shards)
     write_card(spec.root, spec.survey)
-    if not spec.keep_raw and not (Path(source).is_absolute() and Path(source).is_relative_to(spec.raw.resolve())):
+    if not (spec.keep_raw or spec.more) and not (
+        Path(source).is_absolute() and Path(source).is_relative_to(spec.raw.resolve())
+    ):
         _drop_raw(spec)
     spec.work.rename(_done(spec))  # at once: half a work folder would be planned, and fetched for, again
     shutil.rmtree(_done(spec), ignore_errors=True)

@@ -29,6 +29,7 @@ class BuildSpec:
         max_objects: stop once that many rows are selected, walking the units in name order.
         workers: processes; 0 runs everything in this one.
         add: extend what is there by this region instead of refusing.
+        more: another release is built next from the same raw files; catalogues stay for it.
         refresh: ask the archive what changed since, and build again what depends on it.
         supplements: name -> folder of files that the archive does not have (`Survey.supplements`).
     """
@@ -46,6 +47,7 @@ class BuildSpec:
     workers: int = 2
     scheduler: str | None = None
     add: bool = False
+    more: bool = False
     refresh: bool = False
     keep_raw: bool = False
     supplements: Mapping[str, Path] = field(default_factory=dict)
@@ -98,8 +100,12 @@ class BuildSpec:
 
     @property
     def raw(self) -> Path:
-        """Where this release's raw files are kept while they are needed, in the archive's own layout."""
-        return (self.cache or self.out / ".cache") / self.survey.name / self.release.name
+        """Where raw files are kept while they are needed, in the archive's own layout.
+
+        Releases that are built one after the other share them: a catalogue of all is fetched once.
+        """
+        name = "all" if self.survey.builds else self.release.name
+        return (self.cache or self.out / ".cache") / self.survey.name / name
 
     def identity(self, source_name: str) -> dict[str, Any]:
         """What decides which rows are selected and how they are laid out; the same identity resumes."""

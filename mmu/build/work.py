@@ -6,6 +6,7 @@ finished into a queue.
 
 from __future__ import annotations
 
+import errno
 import queue
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ from mmu.survey import File
 
 _GIVE_UP_AFTER = 5
 _TRIES = 3
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class Work:
@@ -56,6 +58,7 @@ class Work:
         self.downloads_failed = 0
         self.suspects: list[str] = []
         self.retried: set[str] = set()
+        self.distrusted: set[str] = set()
         self.rewritten: Counter[Partition] = Counter()
         self.waiting_for: dict[Partition, set[str]] = defaultdict(set)
         for unit in self.pending:
@@ -181,6 +184,8 @@ class Work:
         return list({**catalogues, **{path: got.provenance for path, got in self.fetched[unit].items()}}.values())
 
     def _failed(self, unit: str, problem: Exception) -> None:
+        if isinstance(problem, OSError) and problem.errno in _NO_ROOM:  # of this machine; the next unit fares no better
+            raise problem
         reason = _told(problem)
         forget_unit(unit, self.left.leaves_of(unit), self.spool)
         self.journal.add(unit=unit, failed=reason, kind=_kind(problem))
@@ -188,7 +193,8 @@ class Work:
         ids = self.plan.objects["object_id"].take(pa.array(self.todo[unit])).to_pylist()
         self.ledger.failed_objects.update(dict.fromkeys(ids, _kind(problem)))
         if isinstance(problem, FormatError):
-            self._forget(unit, everything=True)
+            self.distrusted.update(self.fetched.get(unit, {}))
+            self._forget(unit)
         if isinstance(problem, DownloadError) and not isinstance(problem, (AbsentUpstreamError, DamagedError)):
             self.downloads_failed += 1
             if self.downloads_failed >= min(_GIVE_UP_AFTER, len(self.pending)):
@@ -237,11 +243,11 @@ class Work:
         for unit in [u for u in self.fetched if all(not self.waiting_for[at] for at in self.left.leaves_of(u))]:
             self._forget(unit)
 
-    def _forget(self, unit: str, everything: bool = False) -> None:
-        """Remove a unit's raw files once no other unit needs them (`everything`: whatever they are, they are bad)."""
+    def _forget(self, unit: str) -> None:
+        """Remove a unit's raw files once no other unit needs them; what was not as it should be also from a cache."""
         for path, got in self.fetched.pop(unit, {}).items():
             self.users[path] -= 1
-            if got.owned and (everything or (self.users[path] <= 0 and not self.spec.keep_raw)):
+            if got.owned and self.users[path] <= 0 and (path in self.distrusted or not self.spec.keep_raw):
                 self.fetcher.discard(path)
 
 

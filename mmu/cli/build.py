@@ -58,7 +58,8 @@ def build(
     progress = Progress(quiet)
     console = Console(highlight=False, soft_wrap=True)
     code = 0
-    for name in get_survey(survey).to_build(release):
+    names = get_survey(survey).to_build(release)
+    for name in names:
         spec = o.spec_from(
             survey,
             out,
@@ -73,6 +74,7 @@ def build(
             workers=workers,
             scheduler=scheduler,
             add=add,
+            more=name != names[-1],
             refresh=refresh,
             keep_raw=keep_raw,
             supplements=o.read_supplements(supply),
@@ -98,6 +100,7 @@ def estimate_words(cost: Estimate, title: str) -> str:
         f"{title}: {cost.objects:,} objects in {cost.units:,} units and {cost.shards:,} shards; "
         f"fetches about {human_bytes(cost.download_bytes)} in {cost.files:,} files, "
         f"writes about {human_bytes(cost.output_bytes)} before compression, takes about {human_time(cost.seconds)}."
+        f"\n  {cost.catalogues:,} catalogue files of {human_bytes(cost.catalogue_bytes)} were read for this plan."
         + (f"\n  {cost.route}" if cost.route else "")
     )
 

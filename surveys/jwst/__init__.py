@@ -103,6 +103,7 @@ SURVEY = Survey(
     builds=("primer-cosmos", "primer-uds", "ceers", "ngdeep", "gds", "gdn"),
     differences=DIFFERENCES,
     policy=Policy(connections=4),
+    absent=(404, 410, 403),  # a bucket that may not be listed says 403
 )
 
 __all__ = ["SURVEY"]

@@ -20,9 +20,10 @@ from mmu.archive import fetch, host, part
 from mmu.archive.fetch import Fetcher
 from mmu.archive.http import HttpClient, Patience, retry_after
 from mmu.archive.part import sibling
-from mmu.archive.source import FolderSource
+from mmu.archive.source import FolderSource, HttpSource
 from mmu.errors import AbsentUpstreamError, DownloadError, UsageError
 from mmu.survey import File, Policy
+from tests.archive.server import FREELY, QUICK
 
 PATH = "south/coadd/000/image.fits"
 LIST = "south/coadd/000/brick.sha256sum"
@@ -654,3 +655,10 @@ def test_nothing_is_copied_from_a_folder(tmp_path: Path, image: bytes) -> None:
     assert got.local == tmp_path / "data" / "image.fits"
     assert (got.reused, got.owned) == (True, False)
     assert not (tmp_path / "cache").exists()
+
+
+def test_an_archive_may_say_absent_in_its_own_way(archive: Any, tmp_path: Path, faults: Any) -> None:
+    archive.fail("a.fits", faults.status(403))
+    source = HttpSource(archive.url, QUICK, absent=(404, 403))
+    with Fetcher(source, tmp_path / "cache", FREELY) as fetcher, pytest.raises(AbsentUpstreamError, match="HTTP 403"):
+        fetcher.get(File("a.fits", 0))

@@ -1,0 +1,44 @@
+"""Releases that are built one after the other share their raw files; a catalogue of all is fetched once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mmu.cli import app
+from mmu.survey import get_survey
+from tests.archive.server import serving, simulate
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sdss-archive")
+    simulate("sdss", "segue1", folder, "specObj")
+    return folder
+
+
+@pytest.mark.slow
+def test_all_releases_fetch_the_catalogue_once_and_leave_nothing(folder: Path, tmp_path: Path) -> None:
+    with serving(folder) as archive:
+        words = [
+            "build",
+            "sdss",
+            "--source",
+            archive.url,
+            "--max-objects",
+            "1",
+            "--out",
+            str(tmp_path),
+            "-j",
+            "0",
+            "-q",
+        ]
+        result = CliRunner().invoke(app, ["build", "sdss", *options])
+        fetched = [asked.path for asked in archive.asked if asked.path.endswith("specObj-dr17.fits")]
+    assert result.exit_code == 1, "the archive has the catalogue only"
+    assert len(fetched) == 1
+    for release in get_survey("sdss").builds:
+        assert (tmp_path / "sdss" / release / "_mmu/build.json").is_file()
+    assert not list((tmp_path / ".cache").rglob("*.fits"))
