@@ -17,7 +17,15 @@ from mmu.errors import AbsentUpstreamError, DownloadError, UsageError
 from mmu.survey import File, Policy, Release, Survey
 
 ROOT = "https://data.example.org/dr1"
-FACTS = {"name": "toy", "module": "toysurvey", "root": ROOT, "hosts": (), "login": None, "service": None}
+FACTS = {
+    "name": "toy",
+    "module": "toysurvey",
+    "root": ROOT,
+    "hosts": (),
+    "login": None,
+    "service": None,
+    "absent": (404,),
+}
 SURVEY = cast(Survey, SimpleNamespace(**FACTS))
 RELEASE = cast(Release, SimpleNamespace(name="r1"))
 

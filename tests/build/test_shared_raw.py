@@ -22,19 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_all_releases_fetch_the_catalogue_once_and_leave_nothing(folder: Path, tmp_path: Path) -> None:
     with serving(folder) as archive:
-        words = [
-            "build",
-            "sdss",
-            "--source",
-            archive.url,
-            "--max-objects",
-            "1",
-            "--out",
-            str(tmp_path),
-            "-j",
-            "0",
-            "-q",
-        ]
+        options = ["--max-objects", "1", "-j", "0", "-q", "--source", archive.url, "--out", str(tmp_path)]
         result = CliRunner().invoke(app, ["build", "sdss", *options])
         fetched = [asked.path for asked in archive.asked if asked.path.endswith("specObj-dr17.fits")]
     assert result.exit_code == 1, "the archive has the catalogue only"

@@ -28,7 +28,7 @@ from PIL import Image
 from mmu.archive.fetch import Fetcher
 from mmu.archive.source import FolderSource
 from mmu.build.executor import Inline
-from mmu.build.plan import Plan
+from mmu.build.plan import Plan, unit_files
 from mmu.build.planner import make_plan
 from mmu.build.progress import Progress
 from mmu.build.spec import BuildSpec
@@ -39,7 +39,7 @@ from mmu.schema import HEALPIX, arrow_schema
 from mmu.simulate import Sky
 from mmu.sky import healpix
 from mmu.sky.region import parse_region
-from mmu.survey import Group, Release, Survey, get_survey
+from mmu.survey import File, Group, Release, Survey, get_survey
 from tests.reliability.fuzz_real import READERS
 
 HANG_S = 120.0
@@ -103,10 +103,11 @@ def small_unit(survey: str, release: str, folder: Path) -> SmallUnit:
     scratch, archive, other = folder / "scratch", folder / "archive", folder / "other"
     groups = _small_groups(declared, kind, make, listed, scratch)
     plan = _plan_of(survey, release, scratch, folder)
-    found = _small_units(declared, kind, plan, listed)
+    files_of = unit_files(BuildSpec(survey, folder / "out", release), plan)
+    found = _small_units(plan, files_of, listed)
     unit = found[0]
-    files = [*plan.listed_in[unit], *(file.path for file in declared.archive.files(kind, unit))]
-    lists = {f.path: f.checksums for f in declared.archive.files(kind, unit) if f.checksums}
+    files = [*plan.listed_in[unit], *(file.path for file in files_of[unit])]
+    lists = {f.path: f.checksums for f in files_of[unit] if f.checksums}
     for path in [*(f.path for f in declared.archive.bootstrap(kind)), *files, *lists.values()]:
         make(path, archive)
     own = [path for path in dict.fromkeys(files) if (archive / path).exists()]
@@ -114,7 +115,7 @@ def small_unit(survey: str, release: str, folder: Path) -> SmallUnit:
     made = SmallUnit(survey, release, unit, archive, own, lists, groups=names)
     made.ids = plan.objects["object_id"].take(pa.array(plan.rows_of_unit[unit])).to_pylist()
     if len(found) > 1:
-        theirs = [*plan.listed_in[found[1]], *(file.path for file in declared.archive.files(kind, found[1]))]
+        theirs = [*plan.listed_in[found[1]], *(file.path for file in files_of[found[1]])]
         for mine, his in zip(files, theirs, strict=False):
             if mine != his and mine in own and (file := make(his, other)):
                 made.others[mine] = file.read_bytes()
@@ -144,11 +145,11 @@ def _plan_of(survey: str, release: str, archive: Path, folder: Path) -> Plan:
         return make_plan(spec, fetcher, Inline(), Progress(quiet=True))
 
 
-def _small_units(survey: Survey, release: Release, plan: Plan, listed: dict[str, int]) -> list[str]:
+def _small_units(plan: Plan, files_of: dict[str, tuple[File, ...]], listed: dict[str, int]) -> list[str]:
     """Units that the simulator has, those with a few objects before those with one, the smallest first."""
     cost: dict[str, tuple[bool, int]] = {}
     for unit, rows in plan.rows_of_unit.items():
-        files = survey.archive.files(release, unit)
+        files = files_of[unit]
         if all(file.path in listed for file in files if file.required):
             cost[unit] = (len(rows) < FEWEST, sum(listed.get(file.path, 0) for file in files))
     return sorted(cost, key=lambda unit: cost[unit])
@@ -295,7 +296,7 @@ def _records(case: Case, work: Path, out: Outcome) -> pa.Table | None:
         if case.unit not in plan.rows_of_unit:
             return None
         paths = {}
-        for file in spec.survey.archive.files(spec.release, case.unit):
+        for file in unit_files(spec, plan)[case.unit]:
             try:
                 paths[file.path] = fetcher.get(file).local
             except AbsentUpstreamError:

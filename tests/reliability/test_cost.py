@@ -61,7 +61,7 @@ def test_checks_change_no_bytes_and_little_time(survey: str, tmp_path: Path, tho
     simulate(survey, None, tmp_path / "archive", *({"legacysurvey": ["1856p000", "survey-bricks"]}.get(survey, [])))
     times: dict[str, list[float]] = {"on": [], "off": []}
     with serving(tmp_path / "archive") as archive:
-        for turn in range(7 if thorough else 1):
+        for turn in range(5 if thorough else 1):
             for checks in ("on", "off") if turn % 2 else ("off", "on"):
                 spec = BuildSpec(survey, tmp_path / f"{checks}{turn}", source=archive.url, workers=0)
                 with unchecked() if checks == "off" else pytest.MonkeyPatch.context():

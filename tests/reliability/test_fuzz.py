@@ -34,6 +34,8 @@ ROWS_GONE = ("rows of a table twice", "rows of a table in place of others", "row
 NEIGHBOURS = {"legacysurvey": ("catalog", "object_mask")}
 """Columns that tell of other objects too: whom the catalogue does not list is no neighbour."""
 TINY, LARGE, THOROUGH_BYTES = 100_000, 5_000_000, 120_000_000
+BY_ROW = {"gz10"}
+"""Surveys whose objects are called by their row in a file of known sha256: that digest vouches for the order."""
 UNTOLD = {"legacysurvey": (".jpg",)}
 """Files in which nothing says whose they are: one in place of another cannot be noticed."""
 
@@ -138,7 +140,8 @@ class Fuzzed:
         changed = mutated(name, with_sums(data) if summed else data, random, path.endswith(".gz"))
         if changed is None:
             return None
-        exact = how.keeps or listed or summed or changed.sealed or path not in made.own
+        told = how.keeps and not (made.survey in BY_ROW and "another order" in name)
+        exact = told or listed or summed or changed.sealed or path not in made.own
         return changed, exact, not listed
 
     def _another(self, name: str, path: str, random: np.random.Generator) -> bytes | None:
@@ -153,13 +156,13 @@ class Fuzzed:
 def _count(made: SmallUnit, thorough: bool) -> int:
     """Seeds for each kind of mutation: as many as the size of the unit allows."""
     tiny = made.bytes < TINY
-    return (50 if tiny else max(2, min(12, THOROUGH_BYTES // made.bytes))) if thorough else (3 if tiny else 1)
+    return (20 if tiny else max(2, min(6, THOROUGH_BYTES // made.bytes))) if thorough else (3 if tiny else 1)
 
 
 @pytest.mark.parametrize("survey", survey_names())
 def test_spoiled_files_of_a_unit(survey: str, runner: Worker, thorough: bool, tmp_path: Path, tally: Tally) -> None:
     record = Record()
-    for release in get_survey(survey).releases[: None if thorough else 1]:
+    for release in get_survey(survey).releases[:1]:
         folder = tmp_path / release.name
         folder.mkdir()
         fuzzed = Fuzzed(small_unit(survey, release.name, folder), folder, runner)
@@ -201,7 +204,7 @@ def test_spoiled_real_files(survey: str, runner: Worker, thorough: bool, tmp_pat
             record.add(f"{healthy.name}: {kind}", runner.run(case))
 
         for kind in KINDS:
-            examples(kind, 12 if thorough else 1, run)
+            examples(kind, 6 if thorough else 1, run)
         spoiled.unlink(missing_ok=True)
     record.close(f"{survey}, real files", tally)
 
