@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet -e '.[test,plot]'
 	touch $@
 
-demo: install  ## Build three surveys of the simulated sky, check them, load them, draw them
+demo: install  ## Build every survey of the simulated sky, check them, load them, draw them
 	rm -rf demo-output
 	$(BIN)/mmu demo --out demo-output
 

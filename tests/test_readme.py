@@ -48,8 +48,10 @@ def test_program(program: str, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_the_demo_runs(folder: Path) -> None:
-    run([sys.executable, "-m", "mmu", "demo", "--out", "demo-output"], folder)
-    assert len(list((folder / "demo-output/pictures").glob("*.png"))) == 3
+    """Some of its surveys; the others are built by their contracts."""
+    some = ["desi", "gaia", "gz10", "sdss"]
+    run([sys.executable, "-m", "mmu", "demo", *some, "--out", "demo-output"], folder)
+    assert sorted(path.stem for path in (folder / "demo-output/pictures").glob("*.png")) == some
 
 
 def test_every_release_is_in_the_table() -> None:

@@ -42,6 +42,7 @@ class Loaded:
 
 
 def demo(
+    surveys: Annotated[list[str] | None, typer.Argument(metavar="[SURVEY]...", help="All of them if left out.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the datasets and pictures.")] = Path(
         "demo-output"
     ),
@@ -59,7 +60,7 @@ def demo(
     started = time.monotonic()
     reports: dict[str, Report] = {}
     problems: list[str] = []
-    for name in _ours():
+    for name in surveys or _ours():
         region = REGIONS.get(name, REGION)
         console.print(f"mmu build {name} --source simulated --region {region} --partition-bytes 16MB --out {out}")
         spec = BuildSpec(
