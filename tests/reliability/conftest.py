@@ -1,7 +1,8 @@
 """What the reliability tests found, as the tables of docs/reliability.md.
 
-A test that passed calls `tally(section, what, outcome)` once for each case it tried, or with a count of like cases. The
-page is written only when every test passed, so its n/n are the cases that ran and none that failed.
+A test that passed calls `tally(section, what, outcome)` once for each case it tried, or with a count of like cases. A
+run writes its sections, and leaves the page's others as they are, only when every test passed: so the page's n/n are
+cases that ran and none that failed.
 """
 
 from __future__ import annotations
@@ -38,7 +39,18 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     sections = session.config.stash[_KEY]
     if page is not None and exitstatus == 0 and sections:
         page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(page_text(sections), encoding="utf-8")
+        known = sections_of(page.read_text(encoding="utf-8")) if page.exists() else {}
+        page.write_text(page_text(dict(sorted({**known, **sections}.items()))), encoding="utf-8")
+
+
+def sections_of(text: str) -> dict[str, Rows]:
+    """The sections of a page that was written before."""
+    found: dict[str, Rows] = {}
+    for part in text.split("\n## ")[1:]:
+        name, _, table = part.partition("\n")
+        cells = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+        found[name] = [(what, outcome, int(count)) for what, outcome, count in cells[1:]]
+    return found
 
 
 def page_text(sections: dict[str, Rows]) -> str:
@@ -57,5 +69,9 @@ def page_text(sections: dict[str, Rows]) -> str:
         lines.append(f"| [{section}](#{section.lower().replace(' ', '-')}) | {total}/{total} | |")
     for section, rows in sections.items():
         lines += ["", f"## {section}", "", "| case | what happened | n |", "|---|---|---|"]
-        lines += [f"| {what} | {outcome} | {count} |" for what, outcome, count in rows]
+        lines += [f"| {_cell(what)} | {_cell(outcome)} | {count} |" for what, outcome, count in rows]
     return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "/").split())

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.slow
 RELEASE = "gaia_dr3"
 LEFT, RIGHT = "cone:185.45,0,0.2", "cone:185.7,0,0.3"
 SHARDS = ("--partition-bytes", "2MB")
+FEW = ("--max-objects", "60", "--partition-bytes", "500kB")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Kind:
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("a new build", ("build", "gaia", *SHARDS, "-q")),
+        Kind("a new build", ("build", "gaia", *FEW, "-q")),
         Kind("--add", ("build", "gaia", *SHARDS, "-q", "--add", "--region", RIGHT), ("--region", LEFT)),
         Kind("--format parquet,hdf5", ("build", "gaia", *SHARDS, "-q", "--format", "parquet,hdf5")),
         Kind("mmu fetch", ("fetch", "gaia"), then=("build", "gaia", *SHARDS, "-q")),
@@ -242,7 +243,7 @@ def spread(count: int, points: int) -> list[int]:
 def test_killed_at_a_write_or_rename(lanes: list[Lane], thorough: bool, tally: Any, name: str, quick: int) -> None:
     kind = KINDS[name]
     points = lanes[0].known(kind).points
-    every = len(points) if name == "a new build" else len(points) // 5
+    every = len(points) if name == "a new build" else len(points) // 10
     chosen = spread(every, len(points)) if thorough else spread(quick + 2, len(points))[1:-1]
     cases: list[tuple[Kind, dict[str, Any]]] = []
     for point in chosen:
@@ -258,11 +259,11 @@ def test_killed_at_a_write_or_rename(lanes: list[Lane], thorough: bool, tally: A
 
 
 RANDOM: dict[str, tuple[int, int, dict[str, Any]]] = {
-    "one process": (1, 130, {"victim": "group"}),
-    "two workers, everything": (0, 30, {"victim": "group", "workers": 2}),
-    "two workers, only the driver": (1, 30, {"victim": "driver", "workers": 2}),
-    "two workers, only a worker": (1, 30, {"victim": "worker", "workers": 2}),
-    "one process, twice in a row": (1, 20, {"victim": "group", "again": 1}),
+    "one process": (1, 100, {"victim": "group"}),
+    "two workers, everything": (0, 26, {"victim": "group", "workers": 2}),
+    "two workers, only the driver": (1, 26, {"victim": "driver", "workers": 2}),
+    "two workers, only a worker": (1, 26, {"victim": "worker", "workers": 2}),
+    "one process, twice in a row": (1, 26, {"victim": "group", "again": 1}),
 }
 
 
