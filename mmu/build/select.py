@@ -43,7 +43,7 @@ def select_group(
     """Read a group's catalogue files and apply every cut, ours first."""
     declared = get_survey(survey)
     try:
-        found = declared.archive.select(declared.release(release), group, paths)
+        return _selection(declared.archive.select(declared.release(release), group, paths), survey, region, ids)
     except FormatError as problem:
         if group.name in str(problem) or any(path.rpartition("/")[2] in str(problem) for path in paths):
             raise
@@ -57,6 +57,10 @@ def select_group(
             f"{survey} {group.name}: the catalogue ({names}) is not as the data model says "
             f"({type(problem).__name__}: {' '.join(str(problem).split())[:300]}); fetch it again, or look at it."
         ) from problem
+
+
+def _selection(found: Candidates, survey: str, region: Region, ids: frozenset[str] | None) -> Selection:
+    """What passes every cut, and the account of what does not."""
     size = len(found.object_id)
     cuts = {**_general_cuts(found, region, ids), **found.cuts}
     for reason, mask in cuts.items():

@@ -63,6 +63,7 @@ def spaxels(release: Release, cube: FitsFile, rows: pa.Table) -> Records:
 def _maps(path: Path, unit: str) -> Iterator[FitsFile]:
     with open_fits(path) as file:
         _check(file, unit)
+        file.hdu("SPX_MFLUX")  # every version has it; which other extensions there are differs
         yield file
 
 
