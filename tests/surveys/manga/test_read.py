@@ -313,5 +313,6 @@ def test_channels_without_names_and_lost_links_are_told(tmp_path: Path) -> None:
 
 def test_a_cube_in_place_of_the_maps_is_told(tiny: Any) -> None:
     cube, maps = (path(MANGA, "1-2") for path in (archive.cube_path, archive.maps_path))
+    file = tiny()
     with pytest.raises(FormatError, match="no HDU SPX_MFLUX"):
-        read.read(MANGA, "1-2", {cube: tiny(), maps: tiny()}, pa.table({"object_id": ["1-2"]}))
+        read.read(MANGA, "1-2", {cube: file, maps: file}, pa.table({"object_id": ["1-2"]}))
