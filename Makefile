@@ -39,6 +39,7 @@ bench: install  ## Objects per second against the floor and the obvious way, in 
 	$(BIN)/python tests/benchmarks/bench_legacysurvey.py
 	$(BIN)/python tests/benchmarks/bench_desi.py
 	$(BIN)/python tests/benchmarks/bench_build.py
+	$(BIN)/python tests/benchmarks/bench_surveys.py
 
 clean:
 	rm -rf $(VENV) demo-output bench-output
