@@ -21,8 +21,8 @@ NOTES = {
     "processes of the machine; two that were held up differently on their way may arrive in one second.",
     "Cost of the checks": "Builds with every check and with none (no digest, probe, sync, reading back), in turn; the "
     "median of the ratios. `n` is the number of pairs.",
-    "Bad files": "Healthy files spoiled in each of some fifty ways, read as a build reads them. What nothing vouches for "
-    "(no list, no FITS checksum) may change values; it must then still be sound in structure.",
+    "Bad files": "Healthy files spoiled in each of some fifty ways, read as a build reads them. What nothing vouches "
+    "for (no list, no FITS checksum) may change values; it must then still be sound in structure.",
 }
 _KEY = pytest.StashKey[dict[str, Rows]]()
 
@@ -69,8 +69,8 @@ def page_text(sections: dict[str, Rows]) -> str:
         "",
         f"Written by `make reliability` ({machine}); a case that fails ends that command and leaves this page alone.",
         "",
-        "No case lost an object: what is killed, broken or badly served ends, at the latest when the same command is run",
-        "again, with the bytes and the counts of an undisturbed build.",
+        "No case lost an object: what is killed, broken or badly served ends, at the latest when the same command is",
+        "run again, with the bytes and the counts of an undisturbed build.",
         "",
         "| | cases |",
         "|---|---|",
