@@ -175,6 +175,7 @@ class Fetcher:
             log.info("%s was replaced upstream since %s; it is fetched anew.", known.path, known.time)
             self.discard(file.path)
             return None
+        self._tidy(target)
         return Fetched(**asdict(known), local=target, reused=True, owned=True)
 
     def still(self, known: Provenance) -> bool:
@@ -248,9 +249,13 @@ class Fetcher:
 
     def _rename(self, part: Path, target: Path) -> None:
         part.replace(target)
+        self._tidy(target)
+        sync_folder(target.parent)
+
+    def _tidy(self, target: Path) -> None:
+        """Remove what is of no use beside a finished file; a kill may have left some."""
         for suffix in _LITTER:
             sibling(target, suffix).unlink(missing_ok=True)
-        sync_folder(target.parent)
 
     def _set_aside(self, local: Path, target: Path) -> None:
         """Quarantine a file that is not what it should be."""

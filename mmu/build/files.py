@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,10 @@ def writable(folder: Path) -> None:
     Raises:
         UsageError: it cannot be made, or is not writable.
     """
-    probe = folder / ".mmu-writable"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):  # it has no name that a kill could leave
+            pass
     except OSError as problem:
         msg = (
             f"Cannot write to {folder} ({problem.strerror}); give another --out or --cache, or change its permissions."

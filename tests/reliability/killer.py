@@ -250,7 +250,10 @@ def _shoot(child: int, victim: str) -> bool:
     import psutil
 
     if victim == "group":
-        os.killpg(child, signal.SIGKILL)
+        try:
+            os.killpg(child, signal.SIGKILL)
+        except ProcessLookupError:  # it has no group of its own yet
+            os.kill(child, signal.SIGKILL)
     elif victim == "driver":
         os.kill(child, signal.SIGKILL)
     else:

@@ -170,7 +170,7 @@ class Lane:
                 mmu.open(out / "gaia").table(["object_id"])
             except UsageError:
                 return
-            assert any("unfinished" in problem for problem in found), (how, found)
+            assert any("unfinished" in problem or "never finished" in problem for problem in found), (how, found)
 
     def verified(self, out: Path) -> set[str]:
         """Raw files that need not be fetched again: in the cache under their own names, or read and journalled."""
