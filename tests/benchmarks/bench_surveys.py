@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pyarrow as pa
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -66,6 +67,9 @@ def decompressed(path: Path) -> int:
     if path.name.endswith(".gz"):
         stream = zlib.decompressobj(wbits=31)
         return len(stream.decompress(path.read_bytes()))
+    if path.suffix in (".h5", ".hdf5"):
+        with h5py.File(path) as file:
+            return sum(file[name][()].nbytes for name in file)
     size = len(path.read_bytes())
     if path.name.endswith((".fits", ".fz")):
         with open_fits(path) as file:
