@@ -29,7 +29,7 @@ def read(release: Release, unit: str, paths: Paths, rows: pa.Table) -> Records:
         if not release.facts["maps"]:
             return spaxels(release, cube, rows)
         path = paths.get(maps_path(release, unit))
-        maps = None if path is None else stack.enter_context(_maps(path, unit))
+        maps = None if path is None else stack.enter_context(_maps(path, unit, release.facts["dap"]))
         return galaxy(release, cube, maps, rows)
 
 
@@ -60,10 +60,14 @@ def spaxels(release: Release, cube: FitsFile, rows: pa.Table) -> Records:
 
 
 @contextmanager
-def _maps(path: Path, unit: str) -> Iterator[FitsFile]:
+def _maps(path: Path, unit: str, version: str) -> Iterator[FitsFile]:
+    """The maps; those of the release's own version of the pipeline have every extension, others lack some."""
     with open_fits(path) as file:
         _check(file, unit)
-        file.hdu("SPX_MFLUX")  # every version has it; which other extensions there are differs
+        file.hdu("SPX_MFLUX")
+        missing = [name for name in MAPS if not file.has(name)]
+        if missing and file.hdu(0).text("VERSDAP") == version:
+            raise file.error(f"no HDU {', '.join(missing)}, which the maps of version {version} have")
         yield file
 
 

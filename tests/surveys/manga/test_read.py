@@ -316,3 +316,14 @@ def test_a_cube_in_place_of_the_maps_is_told(tiny: Any) -> None:
     file = tiny()
     with pytest.raises(FormatError, match="no HDU SPX_MFLUX"):
         read.read(MANGA, "1-2", {cube: file, maps: file}, pa.table({"object_id": ["1-2"]}))
+
+
+def test_maps_of_the_releases_version_lack_no_extension(tmp_path: Path) -> None:
+    primary = fits.PrimaryHDU()
+    primary.header.update({"PLATEIFU": "1-2", "VERSDAP": "3.1.0"})
+    path = tmp_path / "maps.fits"
+    fits.HDUList([primary, _map("SPX_MFLUX", 1)]).writeto(path)
+    with pytest.raises(FormatError, match=r"maps\.fits: no HDU SPX_SKYCOO, .* which the maps of version 3\.1\.0 have"):
+        read._maps(path, "1-2", "3.1.0").__enter__()
+    with read._maps(path, "1-2", "3.0.1") as file:
+        assert file.has("SPX_MFLUX")
