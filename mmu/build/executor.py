@@ -55,7 +55,7 @@ class DaskExecutor:
     def __init__(self, workers: int, scheduler: str | None) -> None:
         os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
         import dask
-        from distributed import Client, LocalCluster
+        from distributed import Client
 
         # A task whose worker died is tried twice more; then it is the task that is to blame.
         options = {"distributed.scheduler.allowed-failures": 2, "distributed.deploy.lost-worker-timeout": "2s"}
@@ -65,15 +65,7 @@ class DaskExecutor:
         self._waiting: set[Any] = set()
         self._closing = threading.Event()
         if scheduler is None:
-            self._cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=":0",
-                silence_logs=50,
-                # an interrupt is for the driver: it closes its workers
-                preload="import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)",
-            )
+            self._cluster = _local_cluster(workers)
             self._client = Client(self._cluster)
         else:
             try:
@@ -139,6 +131,28 @@ class DaskExecutor:
             with suppress(Exception):
                 self._cluster.close()
         self._config.__exit__(*sys.exc_info())
+
+
+def _local_cluster(workers: int) -> Any:
+    """Worker processes on this machine; one that dies while it starts is worth another try."""
+    from distributed import LocalCluster
+
+    for last in (False, False, True):
+        try:
+            return LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=":0",
+                silence_logs=50,
+                # an interrupt is for the driver: it closes its workers
+                preload="import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)",
+            )
+        except (RuntimeError, OSError, TimeoutError) as problem:
+            if last:
+                msg = f"The {workers} local workers could not be started ({problem}); run again, or give -j 0."
+                raise WorkerDied(msg) from problem
+    raise AssertionError
 
 
 def _told(problem: BaseException) -> BaseException:
