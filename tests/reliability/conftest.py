@@ -67,7 +67,7 @@ def page_text(sections: dict[str, Rows]) -> str:
     lines = [
         "# What it survives",
         "",
-        f"Written by `make reliability` ({machine}); a case that fails ends that command and leaves this page alone.",
+        f"Written by the tests in tests/reliability ({machine}); `make reliability` does the long runs.",
         "",
         "No case lost an object: what is killed, broken or badly served ends, at the latest when the same command is",
         "run again, with the bytes and the counts of an undisturbed build.",
