@@ -261,16 +261,12 @@ def _facts(spec: BuildSpec, plan: Plan, source: str, formats: list[str], started
         "release": spec.release.name,
         "spec": spec.identity(source),
         "formats": formats,
-        "lists": [known for path, known in sorted(plan.catalogues.items()) if path in _bootstrap(spec)],
+        "lists": [plan.catalogues[file.path] for file in spec.survey.archive.bootstrap(spec.release)],
         "versions": {name: version(name) for name in packages} | {"python": platform.python_version()},
         "started": time.strftime(clock, time.gmtime(started)),
         "finished": time.strftime(clock, time.gmtime()),
         "files": {str(path.relative_to(spec.root)): checksum(path) for path in _catalogue_files(spec)},
     }
-
-
-def _bootstrap(spec: BuildSpec) -> set[str]:
-    return {file.path for file in spec.survey.archive.bootstrap(spec.release)}
 
 
 def _report(spec: BuildSpec, built: dict[str, Any], seconds: float, *, done_before: bool = False) -> Report:
