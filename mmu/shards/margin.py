@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from mmu.schema.column import HEALPIX
 from mmu.shards.parquet import rows_per_group, write_shard
+from mmu.sky.halo import border, ring
 from mmu.sky.healpix import MAX_ORDER, neighbours
 from mmu.sky.partition import Partition, locate
 
@@ -58,44 +59,21 @@ def write_margin(
     return sorted(written, key=lambda leaf: leaf.span), rows
 
 
-def ring(partition: Partition) -> np.ndarray[Any, Any]:
-    """Order-13 pixels that touch the partition from outside, sorted.
-
-    A partition finer than that lies inside one; then it is that pixel and its neighbours.
-    """
-    around = np.unique(neighbours(RING_ORDER, _border(partition)))
-    around = around[around >= 0]
-    if partition.order > RING_ORDER:
-        return np.union1d(around, _border(partition))
-    return np.asarray(around[around >> (2 * (RING_ORDER - partition.order)) != partition.pixel])
-
-
-def _border(partition: Partition) -> np.ndarray[Any, Any]:
-    """Order-13 pixels along the inside of the partition's border (the one it lies in, if it is finer)."""
-    depth = RING_ORDER - partition.order
-    if depth <= 0:
-        return np.array([partition.pixel >> (-2 * depth)])
-    edge = np.arange(1 << depth, dtype=np.int64)
-    low, high = np.zeros_like(edge), np.full_like(edge, (1 << depth) - 1)
-    x, y = np.concatenate([low, high, edge, edge]), np.concatenate([edge, edge, low, high])
-    return np.unique((partition.pixel << (2 * depth)) + (_spread(x) | (_spread(y) << 1)))
-
-
 def _complete_after(leaves: list[Partition]) -> dict[int, list[int]]:
     """Partition -> the partitions whose margin is complete once it was read."""
     complete: dict[int, list[int]] = defaultdict(list)
     for target, leaf in enumerate(leaves):
-        complete[max(target, int(locate(_quarters(ring(leaf)), leaves).max()))].append(target)
+        complete[max(target, int(locate(_quarters(ring(leaf, RING_ORDER)), leaves).max()))].append(target)
     return complete
 
 
 def _given(catalogue: Path, leaves: list[Partition], source: int, columns: list[str]) -> Iterator[tuple[int, pa.Table]]:
     """The rows of one partition that lie in the rings of others: (the other, rows)."""
-    border = _border(leaves[source])
+    along = border(leaves[source], RING_ORDER)
     with pq.ParquetFile(catalogue / "dataset" / leaves[source].path) as file:
         for group in range(file.num_row_groups):
             fine = file.read_row_group(group, columns=[HEALPIX.name]).column(0).to_numpy() >> _SHIFT
-            edge = np.flatnonzero(np.isin(fine, border))
+            edge = np.flatnonzero(np.isin(fine, along))
             if not len(edge):
                 continue
             pixels, which = np.unique(fine[edge], return_inverse=True)
@@ -110,14 +88,6 @@ def _given(catalogue: Path, leaves: list[Partition], source: int, columns: list[
 def _quarters(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The first order-29 pixel of each order-14 child: no partition is finer. Missing pixels stay negative."""
     return np.asarray((pixels[..., None] << _SHIFT) + (np.arange(4) << (_SHIFT - 2)))
-
-
-def _spread(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Every bit moved to twice its place: half of a nested pixel number."""
-    out = np.zeros_like(values)
-    for bit in range(RING_ORDER):
-        out |= ((values >> bit) & 1) << (2 * bit)
-    return out
 
 
 def _width(kind: pa.DataType) -> int:
