@@ -17,7 +17,7 @@ def moved(ra: ArrayLike, dec: ArrayLike, pmra: ArrayLike, pmdec: ArrayLike, year
     """Positions (ICRS degrees) after some years.
 
     Args:
-        pmra: motion in right ascension times cos(dec), as Gaia gives it, mas/yr; NaN for none known, which is no motion.
+        pmra: motion in right ascension times cos(dec), as Gaia gives it, mas/yr; NaN (none known) is no motion.
         pmdec: motion in declination, mas/yr.
     """
     east, north = (np.nan_to_num(np.asarray(pm, dtype=np.float64)) * _MAS * years for pm in (pmra, pmdec))

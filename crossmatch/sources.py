@@ -18,7 +18,7 @@ import xxhash
 
 import mmu
 from crossmatch.motion import FASTEST_ARCSEC_PER_YEAR
-from crossmatch.places import SKY, FilesPart, Names, TablePart, empty, to_arcsec
+from crossmatch.places import SKY, FilesPart, Names, TablePart, to_arcsec
 from mmu.dataset import Dataset
 from mmu.errors import UsageError, unknown
 from mmu.sky.halo import Cover
@@ -52,7 +52,7 @@ class Source(ABC):
         address: where it is, as the user may give it again; "" for one in memory.
         epoch: of its positions (Julian year), if known; moves: True if it has proper motions that are asked for.
         spans: first and one-past-last order-29 pixels of its partitions, (N, 2), sorted, disjoint.
-        counts: records in each, (N,), estimated where the catalogue does not say.
+        counts: objects in each, (N,); exact: False where they are estimated, as the catalogue does not say.
         fingerprint: changes when its records do.
     """
 
@@ -62,6 +62,7 @@ class Source(ABC):
     spans: np.ndarray[Any, Any]
     counts: np.ndarray[Any, Any]
     moves: bool = False
+    exact: bool = True
 
     @property
     @abstractmethod
@@ -96,6 +97,7 @@ class Catalogue(Source):
         self.partitions = dataset.partitions
         spans = [leaf.span for leaf in self.partitions]
         self.spans = np.array(spans, dtype=np.int64).reshape(-1, 2)
+        self.exact = self._ledger is not None
         self.counts = self._counted()
 
     @property
@@ -120,11 +122,12 @@ class Catalogue(Source):
     def _counted(self) -> np.ndarray[Any, Any]:
         ledger = self._ledger
         if ledger is not None:
-            rows = {(r["Norder"], r["Npix"]): r["rows"] for r in ledger.select(["Norder", "Npix", "rows"]).to_pylist()}
+            table = ledger.select(["Norder", "Npix", "objects"]).to_pylist()
+            rows = {(row["Norder"], row["Npix"]): row["objects"] for row in table}
             return np.array([rows.get((leaf.order, leaf.pixel), 0) for leaf in self.partitions], dtype=np.int64)
         sizes = np.array([size for _, size in self._sizes], dtype=np.float64)
         share = sizes / max(sizes.sum(), 1.0)
-        return np.maximum(1, np.round(share * len(self._dataset))).astype(np.int64)
+        return np.asarray(np.maximum(1, np.round(share * len(self._dataset))), dtype=np.int64)
 
     @cached_property
     def _ledger(self) -> pa.Table | None:
@@ -183,7 +186,7 @@ class Memory(Source):
 
     def fastest(self) -> float:
         speed = pc.max_element_wise(*(pc.abs(self.places[name]) for name in _MOTION))
-        return float(pc.max(pc.if_else(pc.is_nan(speed), 0.0, speed)).as_py() or 0.0) * np.sqrt(2) / 1e3
+        return float(pc.max(pc.if_else(pc.is_nan(speed), 0.0, speed)).as_py() or 0.0) * 2**0.5 / 1e3
 
 
 def open_source(name: str, given: Any, wanted: Wanted) -> Source:
@@ -237,9 +240,9 @@ def _own_name(given: Any) -> tuple[str, Any]:
 def _name_of(path: Path) -> str:
     """The survey's folder, also where a release in it or its collection is named; a table's file without its ending."""
     path = path.expanduser().absolute()
-    if (path / "hats.properties").is_file() or (path / "collection.properties").is_file():
-        if (path.parent / "README.md").is_file() or path.name.endswith("_collection"):
-            path = path.parent
+    part = (path / "hats.properties").is_file() and (path.parent / "README.md").is_file()
+    if part or (path / "collection.properties").is_file():
+        path = path.parent
     return path.name.split(".")[0] if path.is_file() else path.name
 
 
@@ -283,6 +286,3 @@ def _fastest_in(metadata: pq.FileMetaData) -> float:
             return FASTEST_ARCSEC_PER_YEAR * 1e3
         most = max(most, float(np.hypot(*(max(abs(one.min or 0.0), abs(one.max or 0.0)) for one in facts))))
     return most
-
-
-__all__ = ["Catalogue", "Memory", "Part", "Source", "Wanted", "empty", "named", "open_source"]

@@ -40,28 +40,16 @@ def write_catalogue(
     folder = root / release.name
     schema = arrow_schema(release.schema)
     partitions = sorted((shard.partition for shard in shards), key=lambda partition: partition.span)
-    counts = np.unique(np.asarray(healpix_29, dtype=np.int64) >> (2 * (MAX_ORDER - SKYMAP_ORDER)), return_counts=True)
-    facts = {
-        "obs_collection": release.name,
-        "dataproduct_type": "object",
-        **_common(survey, release, sum(shard.rows for shard in shards)),
-        "hats_cols_default": " ".join(release.schema.scalars),
-        "hats_skymap_order": SKYMAP_ORDER,
-        "hats_max_rows": max((shard.rows for shard in shards), default=0),
-        "hats_max_bytes": max((shard.bytes for shard in shards), default=0),
-        "hats_estsize": sum(shard.bytes for shard in shards) >> 10,
-        "moc_sky_fraction": f"{len(counts[0]) / (12 * 4**SKYMAP_ORDER):.10f}",
-    }
-    _write_tables(folder, facts, partitions, schema)
-    for name in ("skymap.fits", "point_map.fits"):
-        _write_skymap(folder / name, *counts)
+    about = {**_about(survey, release), "hats_cols_default": " ".join(release.schema.scalars)}
+    write_objects(folder, about, schema, shards, skymap(healpix_29))
     margin = root / f"{release.name}_margin"
     columns = [HEALPIX.name, *release.schema.scalars]
     margins, rows = write_margin(folder, margin, partitions, pa.schema([schema.field(name) for name in columns]))
     facts = {
         "obs_collection": margin.name,
         "dataproduct_type": "margin",
-        **_common(survey, release, rows),
+        **_about(survey, release),
+        **_layout(rows),
         "hats_primary_table_url": f"../{release.name}",
         "hats_margin_threshold": f"{THRESHOLD_ARCSEC:.1f}",
     }
@@ -69,11 +57,52 @@ def write_catalogue(
     _write_collection(root, survey, release)
 
 
-def _common(survey: Survey, release: Release, rows: int) -> dict[str, object]:
+def skymap(healpix_29: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Order-8 pixels that hold rows, and how many."""
+    pixels = np.asarray(healpix_29, dtype=np.int64) >> (2 * (MAX_ORDER - SKYMAP_ORDER))
+    return np.unique(pixels, return_counts=True)
+
+
+def write_objects(
+    folder: Path,
+    about: Mapping[str, object],
+    schema: pa.Schema,
+    shards: Sequence[Shard],
+    counts: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]],
+) -> None:
+    """Make a folder whose shards are in place a HATS catalogue of objects.
+
+    Args:
+        about: further properties: title, epoch, ...
+        counts: order-8 pixels that hold rows, and how many; see `skymap`.
+    """
+    facts = {
+        "obs_collection": folder.name,
+        "dataproduct_type": "object",
+        **about,
+        **_layout(sum(shard.rows for shard in shards)),
+        "hats_skymap_order": SKYMAP_ORDER,
+        "hats_max_rows": max((shard.rows for shard in shards), default=0),
+        "hats_max_bytes": max((shard.bytes for shard in shards), default=0),
+        "hats_estsize": sum(shard.bytes for shard in shards) >> 10,
+        "moc_sky_fraction": f"{len(counts[0]) / (12 * 4**SKYMAP_ORDER):.10f}",
+    }
+    _write_tables(folder, facts, sorted((shard.partition for shard in shards), key=lambda leaf: leaf.span), schema)
+    for name in ("skymap.fits", "point_map.fits"):
+        _write_skymap(folder / name, *counts)
+
+
+def _about(survey: Survey, release: Release) -> dict[str, object]:
     return {
         "obs_title": f"{survey.title}: {release.title}",
         "obs_copyright": survey.licence,
         "prov_progenitor": survey.homepage,
+        "hats_coordinate_epoch": f"J{release.epoch}",
+    }
+
+
+def _layout(rows: int) -> dict[str, object]:
+    return {
         "hats_builder": "multimodal-universe",
         "hats_version": "v1.0",
         "hats_nrows": rows,
@@ -82,7 +111,6 @@ def _common(survey: Survey, release: Release, rows: int) -> dict[str, object]:
         "hats_col_healpix": HEALPIX.name,
         "hats_col_healpix_order": MAX_ORDER,
         "hats_npix_suffix": ".parquet",
-        "hats_coordinate_epoch": f"J{release.epoch}",
         "hats_frame": "icrs",
     }
 

@@ -157,6 +157,9 @@ def _encoded_picture(schema: pa.Schema, path: str) -> bool:
 
 def _order(sources: list[pa.RecordBatch]) -> np.ndarray[Any, Any]:
     """The rows of all sources laid end to end, in the order they are written."""
+    sky = np.concatenate([batch.column(HEALPIX.name).to_numpy() for batch in sources])
+    if (np.diff(sky) > 0).all():
+        return np.arange(len(sky))
     keys = pa.table(
         {
             "sky": pa.chunked_array([batch.column(HEALPIX.name) for batch in sources]),

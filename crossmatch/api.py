@@ -1,0 +1,71 @@
+"""The verb: pair the objects of several datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from crossmatch.association import Association
+from crossmatch.rule import Rule, with_motion
+from crossmatch.run import Where, run_in_memory, run_on_disk
+from crossmatch.sources import Source, Wanted, named, open_source
+from mmu.build.progress import Progress
+
+
+def crossmatch(
+    *datasets: Any,
+    out: str | Path | None = None,
+    radius_arcsec: float = 1.0,
+    how: str = "inner",
+    mode: str = "nearest",
+    k: int = 1,
+    required: Iterable[str] = (),
+    region: str = "all",
+    epochs: bool | Mapping[str, float] = False,
+    errors: Mapping[str, str | tuple[str, ...]] | None = None,
+    n_sigma: float = 3.0,
+    renew: bool = False,
+    where: Where | None = None,
+    progress: Progress | None = None,
+) -> Association:
+    """Find which records of several datasets are one object. Exact: no border and no pole loses a pair.
+
+    The first dataset is the anchor: the others are matched to its objects, never to one another's matches. With
+    `how="outer"` records that are nobody's become objects in their turn, in the order named.
+
+    Args:
+        datasets: two or more folders, `NAME[:release]` addresses, open datasets; or one mapping of names to those, or
+            to tables in memory or in a file (Parquet, FITS, CSV, ...). `"NAME=ADDRESS"` names one.
+        out: folder for the result, a HATS catalogue; in memory only if not given.
+        radius_arcsec: the largest distance of a match, up to 3600.
+        how: "inner" (objects that all have), "left" (all objects of the anchor) or "outer" (all of all).
+        mode: "nearest"; "mutual" (nearest both ways); "all" within the radius or the "knn" `k` nearest (two datasets).
+        required: names of datasets that an object must be in.
+        region: part of the sky, as `mmu build --region` takes it.
+        epochs: follow proper motions (columns pmra, pmdec) to the epoch of the other dataset; or name -> Julian year
+            where a dataset does not say its own.
+        errors: name -> column, or columns of both axes, with positional errors; a pair must then lie within `n_sigma`
+            of both together as well as within the radius.
+        renew: replace a match of datasets that changed since.
+        where: which processes do it.
+
+    Raises:
+        UsageError: it cannot be done as asked, in a sentence.
+        MmuError: parts of the sky failed; the others are kept, and the same call goes on.
+    """
+    given = named(datasets[0] if len(datasets) == 1 and isinstance(datasets[0], Mapping) else datasets)
+    years = dict(epochs) if isinstance(epochs, Mapping) else {}
+    columns = {name: (c,) if isinstance(c, str) else tuple(c) for name, c in (errors or {}).items()}
+    sigma = n_sigma if errors else None
+    rule = Rule(tuple(given), radius_arcsec, how, mode, k, frozenset(required), n_sigma=sigma, region=region)
+    sources: list[Source] = [
+        open_source(name, one, Wanted(bool(epochs), years.get(name), columns.get(name, ())))
+        for name, one in given.items()
+    ]
+    if epochs:
+        rule = with_motion(rule, sources)
+    where, progress = where or Where(), progress or Progress(quiet=True)
+    if out is None:
+        return run_in_memory(rule, sources, where, progress)
+    return run_on_disk(rule, sources, Path(out).expanduser().absolute(), where, progress, renew)
