@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from crossmatch.api import crossmatch
     from crossmatch.association import Association, open_association
     from crossmatch.matcher import Errors, Matches, match
-    from crossmatch.run import Where
+    from crossmatch.work import Where
 
 # A name here must not be that of a module of this package: importing that module would hide it.
 _WHERE = {
@@ -22,7 +22,7 @@ _WHERE = {
     "Errors": "crossmatch.matcher",
     "Matches": "crossmatch.matcher",
     "match": "crossmatch.matcher",
-    "Where": "crossmatch.run",
+    "Where": "crossmatch.work",
 }
 
 __all__ = ["Association", "Errors", "Matches", "Where", "crossmatch", "match", "open_association"]

@@ -8,8 +8,9 @@ from typing import Any
 
 from crossmatch.association import Association
 from crossmatch.rule import Rule, with_motion
-from crossmatch.run import Where, run_in_memory, run_on_disk
+from crossmatch.run import run_in_memory, run_on_disk
 from crossmatch.sources import Source, Wanted, named, open_source
+from crossmatch.work import Where
 from mmu.build.progress import Progress
 
 

@@ -15,13 +15,11 @@ import numpy as np
 
 from crossmatch.rule import Rule
 from crossmatch.sources import Part, Source
+from crossmatch.work import TILE_ROWS
 from mmu.sky.halo import Cover
 from mmu.sky.healpix import MAX_ORDER
 from mmu.sky.partition import FINEST_ORDER, Partition
 from mmu.sky.region import parse_region
-
-TILE_ROWS = 500_000
-"""Records of all datasets together in one part: what a worker holds, about 100 bytes each."""
 
 Spans = np.ndarray[Any, np.dtype[np.int64]]
 

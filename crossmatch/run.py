@@ -2,71 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import queue
+import json
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from crossmatch.association import FOLDER, Association, Member, facts_of, of_facts, read_facts
 from crossmatch.finish import finish, joined
-from crossmatch.plan import TILE_ROWS, Task, tasks, tiles
+from crossmatch.plan import tasks, tiles
 from crossmatch.rule import Rule
 from crossmatch.sources import Source
 from crossmatch.tile import Tile, match_tile
-from mmu.build.executor import Executor, Inline, WorkerDied, open_executor
+from crossmatch.work import Where, Work
 from mmu.build.files import writable, write_json
 from mmu.build.hold import hold
 from mmu.build.journal import Journal, read_journal
 from mmu.build.progress import Progress
-from mmu.errors import MmuError, UsageError
+from mmu.errors import UsageError
 from mmu.sky.partition import Partition
-
-THREADS_UP_TO_ROWS = 50_000_000
-"""Matches of fewer records run in threads of this process: to start worker processes would take longer."""
-
-_TRIES = 3
-
-
-class Threads:
-    """An executor of this process's threads: reading and searching let go of the interpreter."""
-
-    def __init__(self, slots: int) -> None:
-        self.slots = slots
-        self._pool = ThreadPoolExecutor(slots)
-
-    def submit(self, task: Callable[..., Any], *args: Any) -> Future[Any]:
-        return self._pool.submit(task, *args)
-
-    def close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
-
-@dataclass(frozen=True)
-class Where:
-    """Where a match runs; the result does not depend on it.
-
-    `workers` are processes, 0 for this one alone; None chooses: threads for a small match, else a process a core.
-    """
-
-    workers: int | None = None
-    scheduler: str | None = None
-    tile_rows: int = TILE_ROWS
-
-    def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 0:
-            raise UsageError(f"--workers {self.workers}: give 0 (this process) or more.")
-
-    def executor(self, rows: int) -> Executor:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if self.workers is None and self.scheduler is None and rows <= THREADS_UP_TO_ROWS:
-            return Threads(cores) if cores > 1 else Inline()
-        return open_executor(cores if self.workers is None else self.workers, self.scheduler)
 
 
 def run_in_memory(rule: Rule, sources: Sequence[Source], where: Where, progress: Progress) -> Association:
@@ -113,8 +68,6 @@ def same(facts: dict[str, Any], identity: dict[str, Any]) -> bool:
 
 
 def read_identity(path: Path) -> dict[str, Any] | None:
-    import json
-
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -171,66 +124,8 @@ def _match(
                         done[tile.partition] = tile
                         settled(tile)
 
-                Work(rule, dataset, executor, finished).run(tasks(rule, sources, todo))
+                todo_now = ((leaf, task and (rule, task, dataset)) for leaf, task in tasks(rule, sources, todo))
+                Work(match_tile, executor, finished).run(todo_now)
         finally:
             executor.close()
     return [done[leaf] for leaf in leaves if leaf in done]
-
-
-class Work:
-    """Parts on their way: a few more than there are slots, so that nothing waits and the scheduler stays small."""
-
-    def __init__(
-        self, rule: Rule, dataset: Path | None, executor: Executor, finished: Callable[[Tile | None], None]
-    ) -> None:
-        self.rule, self.dataset, self.executor, self.finished = rule, dataset, executor, finished
-        self.results: queue.Queue[tuple[Partition, Task, Future[Tile]]] = queue.Queue()
-        self.busy = 0
-        self.tries: Counter[Partition] = Counter()
-        self.failed: list[tuple[Partition, Exception]] = []
-
-    def run(self, todo: Iterator[tuple[Partition, Task | None]]) -> None:
-        """Match all parts.
-
-        Raises:
-            MmuError: some failed, each of which was tried; the message has the first one's reason.
-        """
-        for leaf, task in todo:
-            if task is None:
-                self.finished(None)
-                continue
-            self._submit(leaf, task)
-            while self.busy >= 2 * self.executor.slots:
-                self._take()
-        while self.busy:
-            self._take()
-        if self.failed:
-            leaf, problem = self.failed[0]
-            raise MmuError(
-                f"{len(self.failed)} parts of the sky could not be matched (the first, HEALPix {leaf}: {problem}); "
-                "the others are kept: mend it, and run the same command."
-            ) from problem
-
-    def _submit(self, leaf: Partition, task: Task) -> None:
-        self.busy += 1
-        future = self.executor.submit(match_tile, self.rule, task, self.dataset)
-        future.add_done_callback(partial(self._done, leaf, task))
-
-    def _done(self, leaf: Partition, task: Task, future: Future[Tile]) -> None:
-        self.results.put((leaf, task, future))
-
-    def _take(self) -> None:
-        leaf, task, future = self.results.get()
-        self.busy -= 1
-        try:
-            tile = future.result()
-        except WorkerDied as problem:
-            self.tries[leaf] += 1
-            if self.tries[leaf] < _TRIES:
-                self._submit(leaf, task)
-            else:
-                self.failed.append((leaf, problem))
-        except (MmuError, OSError, MemoryError, ValueError, ArithmeticError) as problem:
-            self.failed.append((leaf, problem))
-        else:
-            self.finished(tile)

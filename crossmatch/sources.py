@@ -205,7 +205,7 @@ def open_source(name: str, given: Any, wanted: Wanted) -> Source:
             return tables.from_file(name, path, wanted)
         if tables.is_v1(path):
             return tables.from_v1(name, path, wanted)
-        return Catalogue(name, str(given), mmu.open(given), wanted)
+        return Catalogue(name, str(path.absolute() if path.exists() else given), mmu.open(given), wanted)
     return tables.from_memory(name, given, wanted)
 
 
