@@ -1,17 +1,22 @@
-"""The verb: pair the objects of several datasets."""
+"""The verbs: pair the objects of several datasets, write the pairs out, describe them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from crossmatch.association import Association
+from crossmatch.card import describe
+from crossmatch.materialize import materialize
+from crossmatch.plan import tiles
 from crossmatch.rule import Rule, with_motion
 from crossmatch.run import run_in_memory, run_on_disk
 from crossmatch.sources import Source, Wanted, named, open_source
 from crossmatch.work import Where
 from mmu.build.progress import Progress
+from mmu.errors import unknown
+from mmu.sky.region import parse_region
 
 
 def crossmatch(
@@ -55,18 +60,51 @@ def crossmatch(
         UsageError: it cannot be done as asked, in a sentence.
         MmuError: parts of the sky failed; the others are kept, and the same call goes on.
     """
-    given = named(datasets[0] if len(datasets) == 1 and isinstance(datasets[0], Mapping) else datasets)
-    years = dict(epochs) if isinstance(epochs, Mapping) else {}
-    columns = {name: (c,) if isinstance(c, str) else tuple(c) for name, c in (errors or {}).items()}
-    sigma = n_sigma if errors else None
-    rule = Rule(tuple(given), radius_arcsec, how, mode, k, frozenset(required), n_sigma=sigma, region=region)
-    sources: list[Source] = [
-        open_source(name, one, Wanted(bool(epochs), years.get(name), columns.get(name, ())))
-        for name, one in given.items()
-    ]
-    if epochs:
-        rule = with_motion(rule, sources)
+    asked = (radius_arcsec, how, mode, k, required, region, epochs, errors, n_sigma)
+    rule, sources = _asked(datasets, *asked)
     where, progress = where or Where(), progress or Progress(quiet=True)
     if out is None:
         return run_in_memory(rule, sources, where, progress)
     return run_on_disk(rule, sources, Path(out).expanduser().absolute(), where, progress, renew)
+
+
+def estimate(*datasets: Any, **asked: Any) -> str:
+    """What `crossmatch` would do with these arguments, in words."""
+    rule, sources = _asked(datasets, **asked)
+    leaves = tiles(rule, sources)
+    sizes = ", ".join(f"{source.name} {source.rows:,}" for source in sources)
+    return (
+        f"{' x '.join(rule.names)} ({rule.how}, {rule.mode}, within {rule.radius_arcsec:g} arcsec): {sizes} objects; "
+        f"at most {len(leaves):,} parts of the sky, each with what lies within {rule.halo_arcsec:g} arcsec of it."
+    )
+
+
+def _asked(
+    datasets: Sequence[Any],
+    radius_arcsec: float = 1.0,
+    how: str = "inner",
+    mode: str = "nearest",
+    k: int = 1,
+    required: Iterable[str] = (),
+    region: str = "all",
+    epochs: bool | Mapping[str, float] = False,
+    errors: Mapping[str, str | tuple[str, ...]] | None = None,
+    n_sigma: float = 3.0,
+) -> tuple[Rule, list[Source]]:
+    """The rule and the open datasets, checked before anything is read."""
+    given = named(datasets[0] if len(datasets) == 1 and isinstance(datasets[0], Mapping) else datasets)
+    years = dict(epochs) if isinstance(epochs, Mapping) else {}
+    columns = {name: (c,) if isinstance(c, str) else tuple(c) for name, c in (errors or {}).items()}
+    for name in {*years, *columns} - set(given):
+        raise unknown("dataset", name, given)
+    parse_region(region)
+    sigma = n_sigma if errors else None
+    rule = Rule(tuple(given), radius_arcsec, how, mode, k, frozenset(required), n_sigma=sigma, region=region)
+    sources = [
+        open_source(name, one, Wanted(bool(epochs), years.get(name), columns.get(name, ())))
+        for name, one in given.items()
+    ]
+    return with_motion(rule, sources) if epochs else rule, sources
+
+
+__all__ = ["crossmatch", "describe", "estimate", "materialize"]

@@ -124,8 +124,8 @@ def _match(
                         done[tile.partition] = tile
                         settled(tile)
 
-                todo_now = ((leaf, task and (rule, task, dataset)) for leaf, task in tasks(rule, sources, todo))
-                Work(match_tile, executor, finished).run(todo_now)
+                calls = ((leaf, (rule, task, dataset) if task else None) for leaf, task in tasks(rule, sources, todo))
+                Work(match_tile, executor, finished).run(calls)
         finally:
             executor.close()
     return [done[leaf] for leaf in leaves if leaf in done]

@@ -4,6 +4,7 @@
     mmu.decode(batch)                       an Arrow batch -> NumPy arrays, thousands of rows a second
     mmu.build_survey(mmu.BuildSpec("desi", Path("/data")))    what `mmu build desi --out /data` runs
     mmu.verify("/data/desi")                is it what its ledger says?
+    mmu.crossmatch("/data/legacysurvey", "/data/desi", out="/data/ls_x_desi")     which records are one object
 
 Everything is loaded when first used, so `import mmu` is light.
 """
@@ -29,6 +30,7 @@ _WHERE = {
     "build_survey": "mmu.build.run:build",
     "BuildSpec": "mmu.build.spec",
     "verify": "mmu.build.verify",
+    "crossmatch": "crossmatch.api",
     "Dataset": "mmu.dataset",
     "open": "mmu.dataset",
     "decode": "mmu.decoding",
@@ -44,6 +46,7 @@ __all__ = [
     "MmuError",
     "UsageError",
     "build_survey",
+    "crossmatch",
     "decode",
     "get_survey",
     "open",

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from mmu.build.ledger import WRITTEN, Folded, imbalances, read_ledger, totals
+from mmu.build.verify_match import is_match, verify_match
 from mmu.errors import LedgerError, UsageError
 from mmu.schema import HEALPIX
 from mmu.shards.parquet import Shard, checksum
@@ -68,6 +69,8 @@ def _without_ledger(folder: Path) -> Verdict:
 
 
 def _verify_release(folder: Path) -> Verdict:
+    if is_match(folder):
+        return Verdict(folder.name, *verify_match(folder))
     if not (folder / "_mmu" / "build.json").is_file():
         return _without_ledger(folder)
     if damaged := _ledger_files(folder / "_mmu"):

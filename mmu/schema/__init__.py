@@ -1,6 +1,6 @@
 """Columns and modalities, and what is made from them: Arrow schema, Hugging Face features, documentation."""
 
-from mmu.schema.arrow import arrow_field, arrow_schema, arrow_type, column_array, nested_list, table_of
+from mmu.schema.arrow import arrow_field, arrow_schema, arrow_type, column_array, column_of, nested_list, table_of
 from mmu.schema.column import HEALPIX, IDENTITY, Column, Schema, scalars
 from mmu.schema.modality import MODALITIES, Modality, list_of, picture
 
@@ -15,6 +15,7 @@ __all__ = [
     "arrow_schema",
     "arrow_type",
     "column_array",
+    "column_of",
     "list_of",
     "nested_list",
     "picture",

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmu.errors import FormatError
-from mmu.schema.column import HEALPIX, Column, Schema
+from mmu.schema.column import DTYPES, HEALPIX, Column, Schema
 
 
 def arrow_type(column: Column) -> pa.DataType:
@@ -41,6 +41,50 @@ def arrow_field(column: Column) -> pa.Field:
     }
     metadata = {key: text for key, text in facts.items() if text}
     return pa.field(column.name, arrow_type(column), nullable=column.nullable, metadata=metadata or None)
+
+
+def column_of(field: pa.Field) -> Column:
+    """The column that an Arrow field stands for: the inverse of `arrow_field`; axes it says nothing of may differ.
+
+    Raises:
+        FormatError: a type that no column has.
+    """
+    facts = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
+    kind, depth = field.type, 0
+    while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        kind, depth = kind.value_type, depth + 1
+    shape = tuple(json.loads(facts["shape"])) if "shape" in facts else (None,) * depth
+    zero_point = float(facts["zero_point_ab"]) if "zero_point_ab" in facts else None
+    told = {name: facts.get(name, "") for name in ("unit", "meaning", "polarity")}
+    modality = facts.get("modality", "scalar")
+    return Column(
+        field.name,
+        dtype="picture" if modality == "picture" else _dtype(field.name, kind),
+        shape=shape,
+        nullable=field.nullable,
+        zero_point=zero_point,
+        members=tuple(column_of(member) for member in kind) if _is_plain_struct(kind, modality) else (),
+        modality=modality,
+        **told,
+    )
+
+
+def _is_plain_struct(kind: pa.DataType, modality: str) -> bool:
+    return bool(pa.types.is_struct(kind)) and modality != "picture"
+
+
+def _dtype(name: str, kind: pa.DataType) -> str:
+    if pa.types.is_struct(kind):
+        return "struct"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
+        return "string"
+    try:
+        dtype = str(np.dtype(kind.to_pandas_dtype()))
+    except (NotImplementedError, TypeError):
+        dtype = str(kind)
+    if dtype not in DTYPES:
+        raise FormatError(f"The column {name!r} is of type {kind}, which no column of a dataset of ours can have.")
+    return dtype
 
 
 def arrow_schema(schema: Schema) -> pa.Schema:

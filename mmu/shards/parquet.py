@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -80,15 +80,26 @@ def write_shard(
         msg = f"{path} would hold no rows; a partition without records has no file."
         raise ValueError(msg)
     order = _order(sources)
-    groups = range(0, len(order), rows_per_group)
     gather = _Gather(sources, schema)
+    starts = range(0, len(order), rows_per_group)
+    return write_groups(path, (gather(order[start : start + rows_per_group]) for start in starts), schema)
+
+
+def write_groups(path: Path, groups: Iterable[pa.Table], schema: pa.Schema) -> tuple[int, int, str, int]:
+    """Write tables, one row group each, as one shard at `path`: beside it, synced to disk, then renamed.
+
+    Returns:
+        Rows, bytes, xxh3-128 of the file, row groups.
+    """
+    rows = count = 0
     with replacing(path, unique_name()) as unfinished, unfinished.open("wb") as raw:
         sink = _Hashed(raw)
         with pq.ParquetWriter(sink, schema, **writer_options(schema)) as writer:
-            for start in groups:
-                writer.write_table(gather(order[start : start + rows_per_group]), row_group_size=rows_per_group)
+            for group in groups:
+                writer.write_table(group, row_group_size=len(group))
+                rows, count = rows + len(group), count + 1
         sink.close()
-    return len(order), sink.written, sink.hash.hexdigest(), len(groups)
+    return rows, sink.written, sink.hash.hexdigest(), count
 
 
 def checksum(path: Path) -> str:

@@ -1,0 +1,142 @@
+"""`mmu crossmatch`: which records of several datasets are one object."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from mmu.cli import options as o
+from mmu.errors import UsageError
+
+
+def crossmatch(
+    datasets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DATASET...",
+            help="Two or more: a folder, NAME[:RELEASE] under --data, or a table (Parquet, FITS, CSV, ...); the first "
+            "is the anchor. NAME=DATASET names its columns.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the result: OUT/association, OUT/pairs.")],
+    radius: Annotated[float, typer.Option(help="Largest distance of a match, arcsec.")] = 1.0,
+    how: Annotated[
+        str, typer.Option(help="inner: objects all have; left: all of the anchor; outer: all of all.")
+    ] = "inner",
+    mode: Annotated[
+        str, typer.Option(help="nearest; mutual (nearest both ways); all, or the knn nearest (two datasets).")
+    ] = "nearest",
+    k: Annotated[int, typer.Option("--k", help="Neighbours of mode knn.")] = 1,
+    require: Annotated[
+        list[str] | None, typer.Option("--require", help="A dataset that an object must be in; may be repeated.")
+    ] = None,
+    region: o.RegionText = "all",
+    epochs: Annotated[
+        bool, typer.Option("--epochs", help="Follow proper motions to the other dataset's epoch.")
+    ] = False,
+    epoch: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=YEAR", help="Epoch of a dataset that does not say its own: gaia=2016.0."),
+    ] = None,
+    error: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=COLUMN[,COLUMN]", help="Positional errors; pairs must agree within --sigma too."),
+    ] = None,
+    sigma: Annotated[float, typer.Option(help="How many standard errors --error allows.")] = 3.0,
+    materialize: Annotated[
+        bool, typer.Option("--materialize", help="Write the records too: a dataset OUT/pairs with all their columns.")
+    ] = False,
+    columns: Annotated[
+        str | None, typer.Option(help="With --materialize, only these: desi.spectrum,legacysurvey.image,...")
+    ] = None,
+    partition_bytes: Annotated[str, typer.Option(help="Largest shard of OUT/pairs, uncompressed.")] = "1GiB",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the datasets that are given by NAME; MMU_DATA if left out.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", "-j", help="Processes; 0 runs in this one; by size if left out."),
+    ] = None,
+    scheduler: o.Scheduler = None,
+    renew: Annotated[bool, typer.Option("--renew", help="Replace the match that is in OUT.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be matched, and stop.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
+) -> None:
+    """Match datasets on the sky: every pair within the radius, none lost at a border.
+
+    Others are matched to the anchor's objects, never to one another's.
+    Run the same command again to resume.
+
+    \b
+    mmu crossmatch data/legacysurvey data/desi --out data/ls_x_desi
+    mmu crossmatch desi gaia sdss --data /data --how left --out /data/d
+    mmu crossmatch gaia=gaia.fits desi --epochs --out /data/g --materialize
+    """
+    from mmu.build.progress import Progress
+
+    if data is not None:
+        os.environ["MMU_DATA"] = str(data.absolute())
+    api, work = importlib.import_module("crossmatch.api"), importlib.import_module("crossmatch.work")
+    console = Console(highlight=False, soft_wrap=True)
+    asked: dict[str, Any] = {
+        "radius_arcsec": radius,
+        "how": how,
+        "mode": mode,
+        "k": k,
+        "required": require or (),
+        "region": region,
+        "epochs": {name: _year(name, text) for name, text in _pairs(epoch, "--epoch")} or epochs,
+        "errors": {name: tuple(text.split(",")) for name, text in _pairs(error, "--error")},
+        "n_sigma": sigma,
+    }
+    if dry_run:
+        console.print(api.estimate(*datasets, **asked), markup=False)
+        return
+    where, progress = work.Where(workers, scheduler), Progress(quiet)
+    found = api.crossmatch(*datasets, out=out, renew=renew, where=where, progress=progress, **asked)
+    console.print(f"{found.path}: {len(found):,} rows", markup=False)
+    console.print(_table(found))
+    if materialize:
+        wanted = None if columns is None else [name.strip() for name in columns.split(",")]
+        pairs = api.materialize(found, wanted, o.parse_bytes(partition_bytes), where, progress)
+        console.print(f"{pairs.path}: {len(pairs):,} rows, {len(pairs.columns)} columns", markup=False)
+    for path in api.describe(out):
+        console.print(f"wrote {path}", markup=False)
+
+
+def _table(found: Any) -> Table:
+    """The counts of each dataset."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("dataset", "records", "matched", "several candidates", "shared", "pairs", "of them by chance"):
+        table.add_column(heading, justify="left" if heading == "dataset" else "right")
+    for index, (member, tally) in enumerate(zip(found.members, found.tallies, strict=True)):
+        counts = [tally.matched, tally.ambiguous, tally.shared, tally.pairs] if index else []
+        chance = [f"{tally.chance:,.1f}"] if index else ["(the anchor)"]
+        table.add_row(
+            member.name, f"{tally.records:,}", *(f"{one:,}" for one in counts), *([""] * (4 - len(counts))), *chance
+        )
+    return table
+
+
+def _pairs(given: list[str] | None, option: str) -> list[tuple[str, str]]:
+    found = []
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"{option} {text}: give it as NAME=VALUE.")
+        found.append((name, value))
+    return found
+
+
+def _year(name: str, text: str) -> float:
+    try:
+        return float(text.removeprefix("J"))
+    except ValueError as problem:
+        msg = f"--epoch {name}={text}: give a year, like {name}=2016.0."
+        raise UsageError(msg) from problem
