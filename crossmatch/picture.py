@@ -11,8 +11,7 @@ from crossmatch.association import Association
 from crossmatch.level import BINS
 from mmu.sky import healpix
 
-_ORDER = 8
-_FEWEST_CELLS_ACROSS = 40
+_CELLS_ACROSS = 60
 
 
 def draw_match(association: Association, path: Path) -> Path | None:
@@ -50,16 +49,17 @@ def _draw_sky(figure: Any, association: Association) -> None:
     east = (ra - middle + 180.0) % 360.0 - 180.0
     extent = max(np.ptp(east) * np.cos(np.radians(dec.mean())), np.ptp(dec), 1e-3)
     wide = extent > 60.0
-    order = int(np.clip(np.log2(58.6 * _FEWEST_CELLS_ACROSS / extent), 3, 14))
+    across = min(_CELLS_ACROSS, np.sqrt(len(ra)))
+    order = int(np.clip(np.log2(58.6 * across / extent), 3, 14))
     cells, counts = np.unique(healpix.pixel(ra, dec, order), return_counts=True)
     density = counts * 12 * 4.0**order / (4 * np.pi * np.degrees(1) ** 2)
     axis = figure.add_subplot(1, 2, 1, projection="mollweide" if wide else None)
     drawn = _cells(axis, order, cells, density, middle, wide)
     if not wide:
-        axis.set_xlim(east.max() + 0.05 * extent, east.min() - 0.05 * extent)
+        axis.set_xlim(middle + east.max() + 0.05 * extent, middle + east.min() - 0.05 * extent)
         axis.set_ylim(dec.min() - 0.05 * extent, dec.max() + 0.05 * extent)
         axis.set_aspect(1.0 / np.cos(np.radians(dec.mean())))
-        axis.xaxis.set_major_formatter(lambda x, _: f"{(x + middle) % 360.0:.6g}")
+        axis.xaxis.set_major_formatter(lambda x, _: f"{x % 360.0:.6g}")
         axis.set_xlabel("RA (deg)")
         axis.set_ylabel("Dec (deg)")
     axis.grid(alpha=0.3)
@@ -76,7 +76,7 @@ def _cells(axis: Any, order: int, cells: np.ndarray[Any, Any], values: Any, midd
     x = (lon - middle + 180.0) % 360.0 - 180.0
     whole = np.ptp(x, axis=1) < 180.0
     points = np.stack([x, lat], axis=-1)[whole]
-    points = np.radians(points * [-1.0, 1.0]) if wide else points
+    points = np.radians(points * [-1.0, 1.0]) if wide else points + np.array([middle, 0.0])
     drawn = PolyCollection(points, array=np.asarray(values)[whole], cmap="viridis", edgecolors="face", linewidths=0.2)
     axis.add_collection(drawn)
     if wide:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import sys
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import pyarrow.compute as pc
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 REGION, IMAGES = "cone:185.625,0,0.35", "cone:185.68,0.06,0.1"
 REGIONS = {"legacysurvey": IMAGES, "hsc": IMAGES}
 PARTITION_BYTES = 16_000_000
+PAIR = ("legacysurvey", "desi")
 
 
 def _ours() -> list[str]:
@@ -50,7 +53,7 @@ def demo(
 ) -> None:
     """Build every survey of the simulated sky, verify them, load each with datasets and lsdb, and draw them.
 
-    The same galaxies are in all of them; one that most of them see is named.
+    The same galaxies are in all of them: they are matched, and the one that most see is named.
     """
     from mmu.build.run import build
     from mmu.build.spec import BuildSpec
@@ -73,9 +76,9 @@ def demo(
         console.print(line, markup=False)
     console.print(f"mmu verify: {'FAILED' if problems else 'ok'}")
     problems += _load_all(out, reports, console)
-    for line in _in_common(out, reports):
-        console.print(line, markup=False)
-    for picture in _draw(out, reports):
+    matched = _match(out, reports, console)
+    problems += [problem for path in matched for verdict in verify(path.parent) for problem in verdict.problems]
+    for picture in [*_draw(out, reports), *matched]:
         console.print(f"picture: {picture}", markup=False)
     console.print(f"demo: {'done' if not problems else 'FAILED'} in {time.monotonic() - started:.0f} s", markup=False)
     for problem in problems:
@@ -144,16 +147,31 @@ def _load(folder: Path, release: str) -> Loaded:
     return Loaded(len(whole), streamed, rows)
 
 
-def _in_common(out: Path, reports: dict[str, Report]) -> list[str]:
-    """Objects within an arcsecond of one of another survey, and the object that most surveys see."""
-    import mmu
-    from mmu.simulate.agreement import common_objects
-
-    places = {name: mmu.open(report.folder).table(["object_id", "ra", "dec"]) for name, report in reports.items()}
-    shared, best = common_objects(places)
-    counts = ", ".join(f"{name} {count}" for name, count in shared.items())
-    ids = ", ".join(f"{name} {object_id}" for name, object_id in best.items())
-    return [f"objects that another survey sees too: {counts}", f"one galaxy in {len(best)} surveys: {ids}"]
+def _match(out: Path, reports: dict[str, Report], console: Console) -> list[Path]:
+    """Which records of all surveys are one object, and two surveys' records of the same objects; returns pictures."""
+    if len(reports) < 2:
+        return []
+    api = importlib.import_module("crossmatch.api")
+    folders = {name: report.folder for name, report in reports.items()}
+    console.print(f"mmu crossmatch {' '.join(folders)} --how outer --data {out} --out {out / 'match'}", markup=False)
+    found = api.crossmatch(folders, how="outer", out=out / "match")
+    table = found.table()
+    several = table.filter(pc.greater(table["datasets"], 1))
+    counts = ", ".join(f"{name} {len(several) - several[f'{name}_id'].null_count}" for name in folders)
+    console.print(f"{len(table):,} objects; those that another survey sees too: {counts}", markup=False)
+    best = table.slice(pc.index(table["datasets"], pc.max(table["datasets"])).as_py(), 1).to_pylist()[0]
+    ids = ", ".join(f"{name} {best[f'{name}_id']}" for name in folders if best[f"{name}_id"])
+    console.print(f"one galaxy in {best['datasets']} surveys: {ids}", markup=False)
+    pictures = list(api.describe(out / "match"))
+    if set(PAIR) <= set(folders):
+        pair = out / "_x_".join(PAIR)
+        console.print(f"mmu crossmatch {' '.join(PAIR)} --materialize --data {out} --out {pair}", markup=False)
+        pairs = api.materialize(api.crossmatch({name: folders[name] for name in PAIR}, out=pair))
+        console.print(
+            f"{pair}: {len(pairs)} pairs of an image and a spectrum, {len(pairs.columns)} columns", markup=False
+        )
+        pictures += api.describe(pair)
+    return [path for path in pictures if path.suffix == ".png"]
 
 
 def _draw(out: Path, reports: dict[str, Report]) -> list[Path]:

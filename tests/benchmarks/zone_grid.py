@@ -18,7 +18,7 @@ def nearest(ra1: Any, dec1: Any, ra2: Any, dec2: Any, radius_arcsec: float) -> A
     return _search(ra1, dec1, ra2[order], dec2[order], order, starts, low, cell, shape, radius_arcsec / 3600)
 
 
-@nb.njit(cache=False)  # type: ignore[untyped-decorator]
+@nb.njit(cache=False)
 def _sorted(ra: Any, dec: Any, low: Any, cell: float, shape: Any) -> Any:
     cells = np.empty(len(ra), np.int64)
     starts = np.zeros(shape[0] * shape[1] + 1, np.int64)
@@ -33,7 +33,7 @@ def _sorted(ra: Any, dec: Any, low: Any, cell: float, shape: Any) -> Any:
     return starts, order
 
 
-@nb.njit(parallel=True, cache=False)  # type: ignore[untyped-decorator]
+@nb.njit(parallel=True, cache=False)
 def _search(
     ra1: Any, dec1: Any, ra2: Any, dec2: Any, order: Any, starts: Any, low: Any, cell: float, shape: Any, radius: float
 ) -> Any:

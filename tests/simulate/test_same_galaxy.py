@@ -16,9 +16,9 @@ from mmu.build.planner import make_plan
 from mmu.build.progress import Progress
 from mmu.build.spec import BuildSpec
 from mmu.simulate import Sky
-from mmu.simulate.agreement import common_objects
 from mmu.sky.healpix import unit_vectors
 from mmu.survey import get_survey, survey_names
+from tests.simulate.agreement import common_objects
 
 REGION = "cone:185.68,0.06,0.1"
 NEAR = 0.5 / 206265  # half an arcsecond, as a chord
