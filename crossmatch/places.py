@@ -187,8 +187,9 @@ def _ids(
     table: pa.Table, name: str, where: str, partition: Partition | None, rows: np.ndarray[Any, Any]
 ) -> pa.ChunkedArray:
     if not name:
-        prefix = "" if partition is None else f"{partition}/"
-        return pa.chunked_array([pa.array([f"{prefix}{row}" for row in rows], pa.string())])
+        texts = pa.array(rows, pa.int64()).cast(pa.string())
+        named = texts if partition is None else pc.binary_join_element_wise(str(partition), texts, "/")
+        return pa.chunked_array([named])
     ids = table[name]
     if ids.null_count:
         raise UsageError(f"{where}: {ids.null_count} of {len(ids)} rows have no {name!r}; every record needs an id.")
