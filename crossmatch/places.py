@@ -148,7 +148,7 @@ def as_places(
     if names.errors:
         squares = sum(_numbers(table[name]) ** 2 for name in names.errors)
         out["error"] = pa.array(np.sqrt(squares / len(names.errors)) * names.to_arcsec)
-    return _one_row_each(pa.table(out))
+    return one_row_each(pa.table(out))
 
 
 def empty(names: Names) -> pa.Table:
@@ -196,8 +196,8 @@ def _ids(
     return ids if ids.type == pa.string() else ids.cast(pa.string())
 
 
-def _one_row_each(places: pa.Table) -> pa.Table:
-    """Of rows that are one object (spaxels, say), the first."""
+def one_row_each(places: pa.Table) -> pa.Table:
+    """Of rows that follow one another and are one object (spaxels, say), the first."""
     sky = places[SKY].to_numpy()
     same = np.flatnonzero(sky[1:] == sky[:-1]) + 1
     if not len(same):

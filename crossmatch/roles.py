@@ -42,7 +42,7 @@ PAIRS = (
 
 MOTIONS = (("pmra", "pmdec"), ("pmra", "pmde"))
 
-_ALIASES = {"degree": "deg", "degrees": "deg", "radian": "rad", "radians": "rad", "arcsecond": "arcsec"}
+_ALIASES = {"deg": "deg", "degrees": "deg", "radian": "rad", "radians": "rad", "arcsecond": "arcsec"}
 _SUFFIX = re.compile(r"(.+?)#(\w+=.*)")
 _MOST_LISTED = 100
 _LARGEST_EXACT = float(1 << 53)

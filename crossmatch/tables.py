@@ -3,7 +3,8 @@
 Measured with ids of 19 digits: 64 bytes a row are held, 16 more with proper motions and 8 with errors; three times as
 much while the table is opened. Larger ones are better imported with `hats-import`, and read where the work runs.
 
-A place's `row` is the row of the file or table, its `order` and `pixel` are -1. Without a column that is an id, the row
+A place's `row` is the row of the file or table, its `order` and `pixel` are -1; of rows with one id at one position,
+the first. Without a column that is an id, the row
 numbers are the ids, as text. Errors are in arcsec where their unit is not known.
 """
 
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from crossmatch import files, frames, roles
-from crossmatch.places import as_places, in_sky_order
+from crossmatch.places import as_places, in_sky_order, one_row_each
 from crossmatch.roles import Choice, Given
 from crossmatch.sources import Memory, Wanted
 from crossmatch.v1 import from_v1, is_v1
@@ -48,7 +49,7 @@ def from_file(name: str, path: str | Path, wanted: Wanted) -> Memory:
         raise UsageError(f"There is no file {file}.")
     with files.opened(file, choice) as given:
         places = _places(given, choice, wanted, str(file))
-    return Memory(name, str(Path(path).expanduser().absolute()), in_sky_order(places), _of_file(file), wanted.epoch)
+    return Memory(name, str(Path(path).expanduser().absolute()), places, _of_file(file), wanted.epoch)
 
 
 def from_memory(name: str, given: Any, wanted: Wanted) -> Memory:
@@ -58,7 +59,7 @@ def from_memory(name: str, given: Any, wanted: Wanted) -> Memory:
         UsageError: it is none of those, its columns are not plain, or a row has no id or position.
     """
     places = _places(frames.given(given, name), Choice(), wanted, name)
-    return Memory(name, "", in_sky_order(places), _of_places(places), wanted.epoch)
+    return Memory(name, "", places, _of_places(places), wanted.epoch)
 
 
 def _places(given: Given, choice: Choice, wanted: Wanted, where: str) -> pa.Table:
@@ -67,7 +68,7 @@ def _places(given: Given, choice: Choice, wanted: Wanted, where: str) -> pa.Tabl
     places = as_places(table, names, where, np.arange(len(table)), None)
     if choice.id is None:
         roles.refuse_repeated(places["object_id"], names.id, given, where)
-    return places
+    return one_row_each(in_sky_order(places))
 
 
 def _of_file(path: Path) -> str:
@@ -79,9 +80,9 @@ def _of_file(path: Path) -> str:
 
 
 def _of_places(places: pa.Table) -> str:
-    """Of ids and coordinates, in the order given."""
+    """Of ids, coordinates and the rows that they stand in."""
     digest = xxhash.xxh3_128()
-    for name in ("ra", "dec"):
+    for name in ("ra", "dec", "row"):
         digest.update(np.ascontiguousarray(places[name].to_numpy()).data)
     for ids in places["object_id"].chunks:
         digest.update(np.ascontiguousarray(pc.binary_length(ids).to_numpy()).data)

@@ -18,7 +18,7 @@ import pyarrow as pa
 import xxhash
 
 from crossmatch.frames import as_table
-from crossmatch.places import Names, as_places, in_sky_order
+from crossmatch.places import Names, as_places, in_sky_order, one_row_each
 from crossmatch.roles import MOTIONS, Choice, Given, chosen, has_positions, prepared
 from crossmatch.sources import Memory, Wanted
 from mmu.errors import FormatError, UsageError
@@ -62,7 +62,7 @@ def from_v1(name: str, path: str | Path, wanted: Wanted) -> Memory:
     if len({tuple(places.column_names) for places in found}) > 1:
         raise FormatError(f"Only some files of {root} have proper motions; match without them.")
     listed = [path for paths in files.values() for path in paths]
-    places = in_sky_order(pa.concat_tables(found))
+    places = one_row_each(in_sky_order(pa.concat_tables(found)))
     return Memory(name, str(root.absolute()), places, _fingerprint(root, listed), wanted.epoch)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import astropy.units as u
+import h5py
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -17,6 +18,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import MaskedColumn, QTable, Table
 
+from crossmatch.api import crossmatch
 from crossmatch.places import SKY
 from crossmatch.roles import split
 from crossmatch.sources import Memory, Wanted, named, open_source
@@ -132,10 +134,11 @@ MEMORY: dict[str, Callable[[], Any]] = {
     "quantities": quantities,
     "masked": lambda: Table(quantities(), masked=True),
     "mapping": lambda: {**values(), "ra": values()["ra"] * u.deg, "pos_error": values()["pos_error"] * u.mas},
-    "radians": lambda: {
+    "hours": lambda: {
         **values(),
-        "dec": pa.array(values()["dec"]),
-        "ra": np.radians(values()["ra"]) * u.rad,
+        "dec": np.radians(values()["dec"]) * u.rad,
+        "pmra": pa.array(values()["pmra"]),
+        "ra": (values()["ra"] / 15) * u.hourangle,
         "pos_error": values()["pos_error"] * u.mas,
     },
     "structured": structured,
@@ -219,7 +222,7 @@ def test_ids_of_every_type_become_text(ids: Any, read: list[str]) -> None:
     ("columns", "read"),
     [
         ("RA DEC", "RA DEC"),
-        ("RAJ2000 DEJ2000", "RAJ2000 DEJ2000"),
+        ("RAJ2000 DEJ2000 e_RAJ2000", "RAJ2000 DEJ2000"),
         ("RA_ICRS DE_ICRS", "RA_ICRS DE_ICRS"),
         ("ALPHA_J2000 DELTA_J2000", "ALPHA_J2000 DELTA_J2000"),
         ("TARGET_RA TARGET_DEC FIBER_RA", "TARGET_RA TARGET_DEC"),
@@ -368,6 +371,34 @@ def test_the_fingerprint_follows_the_records(tmp_path: Path) -> None:
         for change in ({}, {"object_id": ["ab", "c"]}, {"ra": [1.0, 2.5]}, {"dec": [3.5, 4.0]}, {"other": [1, 2]})
     }
     assert len(prints) == 4
+
+
+def test_of_an_object_that_is_listed_again_the_first_row_counts() -> None:
+    table = {"TARGETID": [7, 8, 7, 9], "ra": [1.0, 5.0, 1.0, 1.0], "dec": [1.0, 5.0, 1.0, 1.0]}
+    places = from_memory("x", table, Wanted()).places.sort_by("row")
+    assert places.select(["object_id", "row"]).to_pylist() == [
+        {"object_id": "7", "row": 0},
+        {"object_id": "8", "row": 1},
+        {"object_id": "9", "row": 3},
+    ]
+
+
+def test_tables_and_v1_are_matched_with_one_another(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "stars.parquet")
+    folder = tmp_path / "old" / "healpix=0000"
+    folder.mkdir(parents=True)
+    with h5py.File(folder / "001-of-001.hdf5", "w") as file:
+        file["source_id"], file["ra"], file["dec"] = (values()[name] for name in ("source_id", "ra", "dec"))
+    shifted = {**values(), "dec": values()["dec"] + 0.1 / 3600}
+    given = {"stars": tmp_path / "stars.parquet", "old": tmp_path / "old", "mine": shifted}
+    for out in (None, tmp_path / "out"):
+        found = crossmatch(given, out=out, radius_arcsec=1.0)
+        assert found.rows == ROWS
+    table = found.table()
+    assert table["stars_id"].to_pylist() == table["old_id"].to_pylist()
+    assert table["stars_id"].to_pylist() == table["mine_id"].to_pylist()
+    assert set(table["old_order"].to_pylist()) == {4}
+    assert table["stars_row"].to_pylist() == table["old_row"].to_pylist()
 
 
 def test_real_catalogues_open(real_data: Path) -> None:
