@@ -138,8 +138,8 @@ def _csv(path: Path, choice: Choice, delimiter: str = ",") -> Iterator[Given]:
 
 def _lines(path: Path) -> IO[str]:
     if path.suffix.lower() == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="\n")
-    return path.open("rt", encoding="utf-8-sig", newline="\n")
+        return gzip.open(path, "rt", encoding="utf-8-sig", errors="replace", newline="\n")
+    return path.open("rt", encoding="utf-8-sig", errors="replace", newline="\n")
 
 
 def _header(lines: IO[str]) -> tuple[list[str], str]:
@@ -155,7 +155,10 @@ def _described(comments: list[str]) -> dict[str, Any]:
     from astropy.table import meta
 
     plain = [line.removeprefix("#").removeprefix(" ") for line in comments if "%ECSV" not in line]
-    return dict(meta.get_header_from_yaml(plain))
+    try:
+        return dict(meta.get_header_from_yaml(plain))
+    except meta.YamlParseError as problem:
+        raise ValueError("its header is not the YAML of ECSV") from problem
 
 
 def _units(described: dict[str, Any]) -> dict[str, str]:
@@ -173,9 +176,10 @@ def _votable(path: Path, choice: Choice) -> Iterator[Given]:
     """The first table of a VOTable, which is read whole."""
     from astropy.io import votable
 
-    with warnings.catch_warnings():
+    packed = path.suffix.lower() == ".gz"
+    with warnings.catch_warnings(), gzip.open(path) if packed else path.open("rb") as file:
         warnings.simplefilter("ignore")  # what archives write is seldom quite to the standard
-        table = votable.parse_single_table(str(path)).to_table(use_names_over_ids=True)
+        table = votable.parse_single_table(file).to_table(use_names_over_ids=True)
     yield astropy_table(table)
 
 

@@ -146,8 +146,9 @@ def as_places(
     if names.pm:
         out |= {key: pa.array(_numbers(table[name])) for key, name in zip(("pmra", "pmdec"), names.pm, strict=True)}
     if names.errors:
-        squares = sum(_numbers(table[name]) ** 2 for name in names.errors)
-        out["error"] = pa.array(np.sqrt(squares / len(names.errors)) * names.to_arcsec)
+        with np.errstate(over="ignore"):  # an error that stands for none known may be the largest number there is
+            squares = sum(_numbers(table[name]) ** 2 for name in names.errors)
+            out["error"] = pa.array(np.sqrt(squares / len(names.errors)) * names.to_arcsec)
     return one_row_each(pa.table(out))
 
 

@@ -163,7 +163,8 @@ def prepared(table: pa.Table, names: Names, units: Mapping[str, str], where: str
     out: dict[str, Any] = {}
     for name, target in targets.items():
         factor = _factor(units.get(name, ""), target, f"The column {name!r} of {where}")
-        out[name] = _numbers(table[name], f"The column {name!r} of {where}") * factor
+        with np.errstate(over="ignore", invalid="ignore"):
+            out[name] = _numbers(table[name], f"The column {name!r} of {where}") * factor
     if names.id:
         out[names.id] = as_text(table[names.id], f"The column {names.id!r} of {where}")
     return pa.table(out)

@@ -353,6 +353,22 @@ def test_missing_values_of_a_csv_are_refused(tmp_path: Path) -> None:
             from_file("x", tmp_path / f"{name}.csv", Wanted())
 
 
+def test_what_is_not_needed_of_a_csv_may_be_anything(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b'ra,dec,"who, when"\n1,2,Bj\xf6rk\n3,4,"a, b"\n')
+    assert from_file("x", tmp_path / "a.csv", Wanted()).rows == 2
+
+
+def test_an_error_that_stands_for_none_known_allows_everything() -> None:
+    table = {"ra": [1.0], "dec": [2.0], "e": [np.finfo(float).max] * u.deg}
+    assert from_memory("x", table, Wanted(errors=("e",))).places["error"].to_pylist() == [np.inf]
+
+
+def test_a_header_that_is_not_of_ecsv_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.ecsv").write_text("# %ECSV 1.0\n# ---\n# datatype: [\nra dec\n1 2\n")
+    with pytest.raises(FormatError, match="its header is not the YAML of ECSV"):
+        from_file("x", tmp_path / "a.ecsv", Wanted())
+
+
 def test_a_table_without_rows_is_a_source_without_places(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,ra,dec\n")
     assert from_file("x", tmp_path / "a.csv", Wanted()).rows == 0
