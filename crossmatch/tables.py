@@ -1,11 +1,12 @@
 """Catalogues of others, in files and in memory, as sources: their ids and positions are held in this process.
 
-Measured with ids of 19 digits: 64 bytes a row are held, 16 more with proper motions and 8 with errors; three times as
-much while the table is opened. Larger ones are better imported with `hats-import`, and read where the work runs.
+Measured with ids of 19 digits: 64 bytes a row are held, 16 more with proper motions and 8 with errors; three to four
+times as much while the table is opened. Larger ones are better imported with `hats-import`, and read where they are
+matched.
 
 A place's `row` is the row of the file or table, its `order` and `pixel` are -1; of rows with one id at one position,
-the first. Without a column that is an id, the row
-numbers are the ids, as text. Errors are in arcsec where their unit is not known.
+the first counts. Without a column that is an id, the row numbers are the ids, as text. Errors are in arcsec where their
+unit is not known.
 """
 
 from __future__ import annotations

@@ -120,8 +120,8 @@ def _tables(path: Path, wanted: Wanted) -> Iterator[pa.Table]:
             group = file[key]
             if not hasattr(group, "keys"):
                 raise FormatError(f"{path} holds neither ra and dec, nor a group for each record, but {key!r}.")
-            members = {name: group[name] for name in needed if name in group}
-            members |= {name: group.attrs[name] for name in needed if name in group.attrs}
+            members = {name: group.attrs[name] for name in needed if name in group.attrs}
+            members |= {name: group[name] for name in needed - members.keys() if name in group}
             yield _records(members, path, wanted)
 
 

@@ -64,9 +64,9 @@ class _Look:
                 where = f"{group.name.rstrip('/')}/{key}"
                 if not isinstance(group.get(key, getlink=True), h5py.HardLink):
                     raise self._error(f"{where!r} is a link to another place, perhaps in another file")
-                found = group[key]
-                if isinstance(found, h5py.Dataset) and self._only is not None and key not in self._only:
+                if self._ignored(group, key):
                     continue
+                found = group[key]
                 if _address(found) in self._seen:
                     continue
                 self._seen.add(_address(found))
@@ -74,6 +74,14 @@ class _Look:
                     waiting.append(found)
                 elif isinstance(found, h5py.Dataset):
                     self._dataset(found, where)
+
+    def _ignored(self, group: Any, key: str) -> bool:
+        """True for a dataset that will not be read; told without opening it, as wide files have hundreds."""
+        import h5py
+
+        if self._only is None or key in self._only:
+            return False
+        return bool(h5py.h5o.get_info(group.id, key.encode()).type == h5py.h5o.TYPE_DATASET)
 
     def _count(self, more: int) -> None:
         self._objects += more
