@@ -146,9 +146,10 @@ def as_places(
     if names.pm:
         out |= {key: pa.array(_numbers(table[name])) for key, name in zip(("pmra", "pmdec"), names.pm, strict=True)}
     if names.errors:
-        squares = sum(_numbers(table[name]) ** 2 for name in names.errors)
-        out["error"] = pa.array(np.sqrt(squares / len(names.errors)) * names.to_arcsec)
-    return _one_row_each(pa.table(out))
+        with np.errstate(over="ignore"):  # an error that stands for none known may be the largest number there is
+            squares = sum(_numbers(table[name]) ** 2 for name in names.errors)
+            out["error"] = pa.array(np.sqrt(squares / len(names.errors)) * names.to_arcsec)
+    return one_row_each(pa.table(out))
 
 
 def empty(names: Names) -> pa.Table:
@@ -187,16 +188,17 @@ def _ids(
     table: pa.Table, name: str, where: str, partition: Partition | None, rows: np.ndarray[Any, Any]
 ) -> pa.ChunkedArray:
     if not name:
-        prefix = "" if partition is None else f"{partition}/"
-        return pa.chunked_array([pa.array([f"{prefix}{row}" for row in rows], pa.string())])
+        texts = pa.array(rows, pa.int64()).cast(pa.string())
+        named = texts if partition is None else pc.binary_join_element_wise(str(partition), texts, "/")
+        return pa.chunked_array([named])
     ids = table[name]
     if ids.null_count:
         raise UsageError(f"{where}: {ids.null_count} of {len(ids)} rows have no {name!r}; every record needs an id.")
     return ids if ids.type == pa.string() else ids.cast(pa.string())
 
 
-def _one_row_each(places: pa.Table) -> pa.Table:
-    """Of rows that are one object (spaxels, say), the first."""
+def one_row_each(places: pa.Table) -> pa.Table:
+    """Of rows that follow one another and are one object (spaxels, say), the first."""
     sky = places[SKY].to_numpy()
     same = np.flatnonzero(sky[1:] == sky[:-1]) + 1
     if not len(same):

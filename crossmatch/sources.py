@@ -19,13 +19,13 @@ import xxhash
 import mmu
 from crossmatch.motion import FASTEST_ARCSEC_PER_YEAR
 from crossmatch.places import SKY, FilesPart, Names, TablePart, to_arcsec
+from crossmatch.roles import IDS, split
 from mmu.dataset import Dataset
 from mmu.errors import UsageError, unknown
 from mmu.sky.halo import Cover
 from mmu.sky.healpix import MAX_ORDER
 from mmu.sky.partition import Partition
 
-_IDS = ("object_id", "source_id", "TARGETID", "targetid", "objid", "objID", "objectId", "id", "ID", "designation")
 _MOTION = ("pmra", "pmdec")
 
 
@@ -233,7 +233,8 @@ def _own_name(given: Any) -> tuple[str, Any]:
     if isinstance(given, Dataset):
         return given.path.resolve().parent.name, given
     if isinstance(given, (str, Path)):
-        return _name_of(Path(str(given).partition(":")[0] if not Path(given).exists() else given)), given
+        path, _ = split(given)
+        return _name_of(path if path.exists() else Path(str(path).partition(":")[0])), given
     raise UsageError(f"A {type(given).__name__} has no name of its own; give datasets as {{'NAME': DATASET, ...}}.")
 
 
@@ -253,7 +254,7 @@ def _names(dataset: Dataset, wanted: Wanted, moves: bool) -> Names:
     for name in (ra, dec, *wanted.errors):
         if name not in columns:
             raise unknown(f"column of {dataset.path}", name, columns)
-    candidates = (*_IDS[:1], *facts.get("hats_cols_survey_id", "").split(), *_IDS)
+    candidates = (*IDS[:1], *facts.get("hats_cols_survey_id", "").split(), *IDS)
     fine = facts.get("hats_col_healpix_order", str(MAX_ORDER)) == str(MAX_ORDER)
     sky = facts.get("hats_col_healpix", SKY)
     scales = {to_arcsec(dataset.schema.field(name)) for name in wanted.errors}

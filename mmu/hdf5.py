@@ -6,12 +6,12 @@ and declare more than any memory holds in a few bytes. None of that is needed fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmu.errors import FormatError
+from mmu.errors import FormatError, MmuError
 
 MOST_OBJECTS = 100_000
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
@@ -19,11 +19,12 @@ _DEFECTS = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError,
 
 
 @contextmanager
-def open_hdf5(path: Path, most_bytes: int) -> Iterator[Any]:
+def open_hdf5(path: Path, most_bytes: int, only: Container[str] | None = None) -> Iterator[Any]:
     """A file from outside as an open `h5py.File`, in which every object was looked at.
 
     Args:
         most_bytes: what all datasets together may declare to unpack to.
+        only: names of the datasets that will be read, in whichever group; the others may be of any size and kind.
 
     Raises:
         FormatError: it is no HDF5 file, is damaged, declares more than that, points elsewhere, or holds what is not
@@ -33,9 +34,9 @@ def open_hdf5(path: Path, most_bytes: int) -> Iterator[Any]:
 
     try:
         with h5py.File(path, "r") as file:
-            _Look(path.name, most_bytes).at(file)
+            _Look(path.name, most_bytes, only).at(file)
             yield file
-    except FormatError:
+    except MmuError:
         raise
     except _DEFECTS as problem:
         msg = f"{path.name}: not a whole HDF5 file ({_few(problem)}); fetch it again, or look at it."
@@ -45,8 +46,8 @@ def open_hdf5(path: Path, most_bytes: int) -> Iterator[Any]:
 class _Look:
     """A walk over everything that hard links lead to, each object once."""
 
-    def __init__(self, name: str, most_bytes: int) -> None:
-        self._name, self._most, self._bytes = name, most_bytes, 0
+    def __init__(self, name: str, most_bytes: int, only: Container[str] | None) -> None:
+        self._name, self._most, self._only, self._bytes = name, most_bytes, only, 0
         self._seen: set[int] = set()
         self._objects = 0
 
@@ -63,6 +64,8 @@ class _Look:
                 where = f"{group.name.rstrip('/')}/{key}"
                 if not isinstance(group.get(key, getlink=True), h5py.HardLink):
                     raise self._error(f"{where!r} is a link to another place, perhaps in another file")
+                if self._ignored(group, key):
+                    continue
                 found = group[key]
                 if _address(found) in self._seen:
                     continue
@@ -71,6 +74,14 @@ class _Look:
                     waiting.append(found)
                 elif isinstance(found, h5py.Dataset):
                     self._dataset(found, where)
+
+    def _ignored(self, group: Any, key: str) -> bool:
+        """True for a dataset that will not be read; told without opening it, as wide files have hundreds."""
+        import h5py
+
+        if self._only is None or key in self._only:
+            return False
+        return bool(h5py.h5o.get_info(group.id, key.encode()).type == h5py.h5o.TYPE_DATASET)
 
     def _count(self, more: int) -> None:
         self._objects += more
@@ -89,7 +100,7 @@ class _Look:
             code = made.get_filter(number)[0]
             if code not in FILTERS:
                 raise self._error(f"{where!r} needs the filter {code}; allowed are {', '.join(FILTERS.values())}")
-        if found.dtype.hasobject:
+        if found.dtype.hasobject and not (found.shape == () and h5py.check_string_dtype(found.dtype)):
             raise self._error(f"{where!r} holds references or values of variable length")
         self._size(found, where)
 

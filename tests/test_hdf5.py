@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmu import hdf5
-from mmu.errors import FormatError
+from mmu.errors import FormatError, UsageError
 from mmu.hdf5 import open_hdf5
 
 MOST = 1_000_000
@@ -49,11 +49,33 @@ def test_plain_arrays_are_read(tmp_path: Path) -> None:
             "packed", data=np.zeros((100, 100), "f4"), compression="gzip", shuffle=True, fletcher32=True
         )
         file.create_dataset("lzf", data=np.zeros(100), compression="lzf", maxshape=(None,))
-        file.attrs["title"] = "text of any length"
+        file.attrs["title"] = file["one"] = "text of any length"
     with open_hdf5(path, MOST) as file:
         assert file["a"][:].tolist() == list(range(10))
         assert file["deep/er/text"][1] == b"yz"
         assert file["packed"].shape == (100, 100)
+
+
+def test_only_what_will_be_read_must_be_plain(tmp_path: Path) -> None:
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        file["group/a"] = np.arange(3)
+        file["group/b"] = file["group/a"]
+        file.create_dataset("group/large", (1 << 20, 1 << 20), "f4", chunks=(1, 1 << 20))
+        file.create_dataset("lists", (2,), h5py.vlen_dtype("f4"))
+    with open_hdf5(path, MOST, only={"a"}) as file:
+        assert file["group/a"][:].tolist() == [0, 1, 2]
+    with h5py.File(path, "a") as file:
+        file["alias"] = file["lists"]
+    with pytest.raises(FormatError, match="'/alias' holds references"), open_hdf5(path, MOST, only={"a", "alias"}):
+        raise AssertionError("it was opened")
+
+
+def test_what_the_caller_refuses_is_not_called_damage(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hdf5", "w"):
+        pass
+    with pytest.raises(UsageError, match="not that one"), open_hdf5(tmp_path / "a.hdf5", MOST):
+        raise UsageError("not that one")
 
 
 EVIL: dict[str, tuple[Callable[[Any, Path], Any], str]] = {}

@@ -19,7 +19,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import NDArray
 
-from mmu.errors import FormatError
+from mmu.errors import FormatError, MmuError
 from mmu.fits.headers import Hdu, read_headers
 
 AGAIN = "fetch it again, or check that it is of this release's data model"
@@ -240,7 +240,7 @@ def open_fits(path: Path, largest: int = LARGEST) -> Iterator[FitsFile]:
             if path.name.endswith(".gz"):
                 file = stack.enter_context(_inflated(file))
             yield FitsFile(path, file, stack, largest)
-    except FormatError:
+    except MmuError:
         raise
     except _DEFECTS as problem:
         msg = f"{path.name}: not a whole FITS file ({problem}); {AGAIN}."
