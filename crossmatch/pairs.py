@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from crossmatch.association import Association
 from crossmatch.columns import association_schema
+from crossmatch.tables import is_table, is_v1
 from mmu.dataset import Dataset
 from mmu.dataset import open as open_dataset
 from mmu.errors import UsageError, unknown
@@ -81,7 +82,7 @@ def lay_out(association: Association, columns: Sequence[str] | None = None) -> L
 
 def _dataset(name: str, address: str) -> Dataset:
     path = Path(address)
-    if not address or path.is_file() or list(path.glob("**/healpix=*"))[:1]:
+    if not address or is_table(path) or is_v1(path):
         raise UsageError(
             f"{name} is a table: only datasets in shards (HATS catalogues) can be written out with their rows."
         )
