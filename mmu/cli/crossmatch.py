@@ -20,8 +20,8 @@ def crossmatch(
         list[str],
         typer.Argument(
             metavar="DATASET...",
-            help="Two or more, the anchor first: a folder, NAME[:RELEASE] under --data, or a table (Parquet, FITS, CSV, "
-            "VOTable; FILE#ra=COL,dec=COL,id=COL says which columns). NAME=DATASET names its columns in the result.",
+            help="Two or more, the anchor first: a folder, NAME[:RELEASE] under --data, or a table (Parquet, FITS, "
+            "CSV, VOTable; FILE#ra=COL,dec=COL,id=COL says which columns). NAME=DATASET names its columns.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the result: OUT/association, OUT/pairs.")],
