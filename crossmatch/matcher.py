@@ -1,21 +1,24 @@
 """Which positions of two lists lie within a radius of one another: exact anywhere on the sphere, on plain arrays.
 
-A k-d tree over unit vectors proposes pairs within a slightly larger chord; the angle between their vectors decides
-(accurate to 1e-10 arcsec at any separation). Both sides are walked in sky order, which makes the tree several times
-faster. No scheduler and no files here.
+Zones of declination propose pairs for small radii, a k-d tree for all others; both propose too many, and the angle
+between the two unit vectors decides (accurate to 1e-10 arcsec at any separation). No scheduler and no files here.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from copy import copy
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
+from crossmatch.tree import Tree
+from crossmatch.zones import Zones, suit
 from mmu.errors import UsageError, unknown
 
 MODES = ("nearest", "mutual", "all", "knn")
@@ -23,9 +26,8 @@ MODES = ("nearest", "mutual", "all", "knn")
 within the radius; the k nearest."""
 
 ARCSEC = np.degrees(1.0) * 3600.0
-_SLACK = 1.0 + 1e-9
-_ROUNDING = 4e-16
-_BLOCK = 1 << 22
+_BLOCK = 1 << 18
+_CROWDED = 16
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -75,7 +77,7 @@ def match(
 
     Args:
         mode: one of `MODES`; "knn" gives the `k` nearest.
-        id1, id2: what breaks ties in distance, smallest first; the row numbers if left out.
+        id1, id2: what breaks ties in distance, smallest first; the row numbers if left out, or the same.
         errors: positional errors, where a pair must agree within them too.
         threads: of the search; -1 for all cores. The result does not depend on it.
 
@@ -97,57 +99,39 @@ def match(
 
 
 class Points:
-    """Positions as unit vectors in the order in which to walk them, and a tree over them, made when needed.
-
-    Attributes:
-        vectors: unit vectors in walking order, (N, 3).
-        order: row of each; None if the rows stand in such an order already.
+    """Positions to match, in degrees; what is made of them is made when it is needed.
 
     Raises:
         UsageError: a position is none; `name` says of which list.
     """
 
     def __init__(self, ra: ArrayLike, dec: ArrayLike, ids: Ids = None, name: str = "") -> None:
-        lon, lat = np.asarray(ra, dtype=np.float64), np.asarray(dec, dtype=np.float64)
-        if lon.ndim != 1 or lon.shape != lat.shape or (ids is not None and len(ids) != len(lon)):
+        self.ra, self.dec, self.ids = np.asarray(ra, dtype=np.float64), np.asarray(dec, dtype=np.float64), ids
+        if self.ra.ndim != 1 or self.ra.shape != self.dec.shape or (ids is not None and len(ids) != len(self.ra)):
             raise UsageError(f"The {name} list: RA, Dec and ids must be one-dimensional and equally long.")
-        _refuse_bad(lon, lat, name)
-        self.ids, self.order = ids, _walk(lon, lat)
-        if self.order is not None:
-            lon, lat = lon[self.order], lat[self.order]
-        self.vectors = unit_vectors(lon, lat)
-        self._tree: Any = None
+        _refuse_bad(self.ra, self.dec, name)
 
     def __len__(self) -> int:
-        return len(self.vectors)
-
-    def rows(self, walked: Rows) -> Rows:
-        """Row numbers of places in the walk."""
-        return walked if self.order is None else self.order[walked]
+        return len(self.ra)
 
     def subset(self, rows: Rows) -> Points:
         """Some of the positions, as a list of their own, without ids."""
-        some = copy(self)
-        some.ids, some._tree, place = None, None, rows
-        if self.order is not None:
-            place = np.empty_like(self.order)
-            place[self.order] = np.arange(len(self.order))
-            some.order = np.argsort(place[rows])
-            place = place[rows][some.order]
-        some.vectors = self.vectors[place]
-        return some
+        return Points(self.ra[rows], self.dec[rows])
 
-    def tree(self) -> Any:
-        """A k-d tree over `vectors`."""
-        if self._tree is None:
-            from scipy.spatial import cKDTree
+    def vectors(self, rows: Rows) -> Floats:
+        return unit_vectors(self.ra[rows], self.dec[rows])
 
-            self._tree = cKDTree(self.vectors, balanced_tree=False, compact_nodes=False)
-        return self._tree
+    @cached_property
+    def walk(self) -> Rows:
+        """Rows in an order that goes from neighbour to neighbour."""
+        return _walk(self.ra, self.dec)
 
-    def rank(self, walked: Rows) -> Rows:
-        """Where places in the walk come when ordered by id."""
-        rows = self.rows(walked)
+    @cached_property
+    def tree(self) -> Tree:
+        return Tree(self.vectors(self.walk), self.walk)
+
+    def rank(self, rows: Rows) -> Rows:
+        """Where some rows come when ordered by id."""
         if self.ids is None:
             return rows
         arrow = isinstance(self.ids, (pa.Array, pa.ChunkedArray))
@@ -166,16 +150,50 @@ def neighbours(
     """Blocks of matches; all those of one row of `first` are in one block, nearest first, at most `limit` of them."""
     if not len(first) or not len(second):
         return
-    chord = 2.0 * np.sin(np.radians(radius_arcsec / 3600.0) / 2.0) * _SLACK + _ROUNDING
-    for i, j in _proposed(first.vectors, second.tree(), chord, None if errors else limit, threads):
-        sep = separation_arcsec(first.vectors[i], second.vectors[j])
-        keep = sep <= radius_arcsec
-        if errors is not None:
-            keep &= errors.allow(first.rows(i), second.rows(j), sep)
-        if not keep.all():
-            i, j, sep = i[keep], j[keep], sep[keep]
-        i, j, sep = _nearest_first(i, j, sep, second, limit)
-        yield Matches(first.rows(i), second.rows(j), sep)
+    search = Search(first, second, radius_arcsec / 3600.0, None if errors else limit, threads)
+    with ThreadPoolExecutor(search.threads) as pool:
+        second_zones, walk = pool.submit(lambda: search.zones), pool.submit(lambda: first.walk)
+        _, rows = second_zones.result(), walk.result()
+        blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
+
+        def decided(block: Rows) -> list[Matches]:
+            """The matches of some rows of the first list."""
+            out = []
+            for i, j in search.candidates(block):
+                sep = separation_arcsec(first.vectors(i), second.vectors(j))
+                keep = sep <= radius_arcsec
+                if errors is not None:
+                    keep &= errors.allow(i, j, sep)
+                if not keep.all():
+                    i, j, sep = i[keep], j[keep], sep[keep]
+                out.append(_nearest_first(i, j, sep, second, limit))
+            return out
+
+        for matches in pool.map(decided, blocks):
+            yield from matches
+
+
+class Search:
+    """Where candidates come from: zones where they can tell, else the tree."""
+
+    def __init__(self, first: Points, second: Points, radius_deg: float, limit: int | None, threads: int) -> None:
+        self.first, self.second, self.radius, self.limit = first, second, radius_deg, limit
+        self.threads = threads if threads > 0 else os.cpu_count() or 1
+        self.zoned = suit(first.dec, radius_deg)
+
+    @cached_property
+    def zones(self) -> Zones | None:
+        return Zones(self.second.ra, self.second.dec, self.radius) if self.zoned else None
+
+    def candidates(self, rows: Rows) -> Iterator[tuple[Rows, Rows]]:
+        """Pairs that may lie within the radius, for some rows of the first list."""
+        ra, dec = self.first.ra[rows], self.first.dec[rows]
+        found = None if self.zones is None else self.zones.near(ra, dec, _CROWDED * _BLOCK)
+        if found is not None:
+            yield rows[found[0]], found[1]
+            return
+        for i, j in self.second.tree.near(unit_vectors(ra, dec), self.radius, self.limit):
+            yield rows[i], j
 
 
 def separation_arcsec(first: Floats, second: Floats) -> Floats:
@@ -210,47 +228,23 @@ def _refuse_bad(ra: Floats, dec: Floats, name: str) -> None:
         )
 
 
-def _walk(ra: Floats, dec: Floats) -> Rows | None:
-    """The order that visits positions zone by zone of the sky; None if they stand in such an order already."""
+def _walk(ra: Floats, dec: Floats) -> Rows:
+    """The rows zone by zone of the sky; as they stand, if neighbours follow one another already."""
     count = len(ra)
-    if count < 1024:
-        return None
-    at = np.linspace(0, count - 2, 1024).astype(np.int64)
-    here, then = unit_vectors(ra[at], dec[at]), unit_vectors(ra[at + 1], dec[at + 1])
-    if np.median(_length(then - here)) * np.sqrt(count) < 32.0 * np.median(_length(here - here[512])):
-        return None
+    here = np.linspace(0, count - 2, min(1024, max(count - 1, 0))).astype(np.int64)
+    if len(here) < 1024:
+        return np.arange(count)
+    start, then = unit_vectors(ra[here], dec[here]), unit_vectors(ra[here + 1], dec[here + 1])
+    if np.median(_length(then - start)) * np.sqrt(count) < 32.0 * np.median(_length(start - start[512])):
+        return np.arange(count)
     east = ra % 360.0
     cell = np.clip(np.sqrt(np.ptp(dec) * np.ptp(east) * 16.0 / count), 1e-4, 10.0)
     zone, along = np.floor((dec + 90.0) / cell).astype(np.int64), np.floor(east / cell).astype(np.int64)
     return np.argsort((zone << 32) | np.where(zone & 1, along, (1 << 31) - along))
 
 
-def _proposed(points: Floats, tree: Any, chord: float, limit: int | None, threads: int) -> Iterator[tuple[Rows, Rows]]:
-    """Rows of `points` and of the tree's that are nearer than a chord; with a limit, its ties included.
-
-    The number of neighbours asked for grows for those rows only that may have more.
-    """
-    k, rows = 2 if limit is None else limit + 1, np.arange(len(points))
-    while len(rows):
-        k, again = min(k, tree.n), []
-        size = max(1, _BLOCK // k)
-        for start in range(0, len(rows), size):
-            block = rows[start : start + size]
-            distance, near = tree.query(points[block], k=k, distance_upper_bound=chord, workers=threads)
-            distance, near = distance.reshape(len(block), k), near.reshape(len(block), k)
-            found = np.isfinite(distance)
-            more = found[:, -1] & (k < tree.n)
-            if limit is not None and limit < k:
-                more &= distance[:, -1] <= distance[:, limit - 1] * _SLACK + _ROUNDING
-            if more.any():
-                again.append(block[more])
-                found[more] = False
-            yield block.repeat(found.sum(axis=1)), near[found]
-        rows, k = np.concatenate(again) if again else rows[:0], 4 * k
-
-
 def _nearest_first(i: Rows, j: Rows, sep: Floats, second: Points, limit: int | None) -> Matches:
-    """The matches of each row by (separation, id), cut to `limit`; those of one row stand together already."""
+    """The matches of each row by (separation, id, row), cut to `limit`; those of one row stand together already."""
     same = i[1:] == i[:-1]
     if not same.any():
         return Matches(i, j, sep)
@@ -258,7 +252,7 @@ def _nearest_first(i: Rows, j: Rows, sep: Floats, second: Points, limit: int | N
     if len(tied):
         at = np.flatnonzero(np.isin(i, i[tied]))
         group = np.unique(i[at], return_inverse=True)[1]
-        by = at[np.lexsort((second.rank(j[at]), sep[at], group))]
+        by = at[np.lexsort((j[at], second.rank(j[at]), sep[at], group))]
         to = at[np.argsort(group, kind="stable")]
         j[to], sep[to], i[to] = j[by], sep[by], i[by]
     if limit is None:
@@ -275,6 +269,8 @@ def _joined(blocks: Iterator[Matches]) -> Matches:
     if not found:
         return Matches(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
     i, j, sep = (np.concatenate(part) for part in zip(*found, strict=True))
+    if (i[1:] >= i[:-1]).all():
+        return Matches(i, j, sep)
     order = np.argsort(i, kind="stable")
     return Matches(i[order], j[order], sep[order])
 
