@@ -75,7 +75,7 @@ def match(
 
     Args:
         mode: one of `MODES`; "knn" gives the `k` nearest.
-        id1, id2: what breaks ties in distance, smallest first; the row numbers if left out.
+        id1, id2: what breaks ties in distance, smallest first; the row numbers if left out, or the same.
         errors: positional errors, where a pair must agree within them too.
         threads: of the search; -1 for all cores. The result does not depend on it.
 
@@ -250,7 +250,7 @@ def _proposed(points: Floats, tree: Any, chord: float, limit: int | None, thread
 
 
 def _nearest_first(i: Rows, j: Rows, sep: Floats, second: Points, limit: int | None) -> Matches:
-    """The matches of each row by (separation, id), cut to `limit`; those of one row stand together already."""
+    """The matches of each row by (separation, id, row), cut to `limit`; those of one row stand together already."""
     same = i[1:] == i[:-1]
     if not same.any():
         return Matches(i, j, sep)
@@ -258,7 +258,7 @@ def _nearest_first(i: Rows, j: Rows, sep: Floats, second: Points, limit: int | N
     if len(tied):
         at = np.flatnonzero(np.isin(i, i[tied]))
         group = np.unique(i[at], return_inverse=True)[1]
-        by = at[np.lexsort((second.rank(j[at]), sep[at], group))]
+        by = at[np.lexsort((second.rows(j[at]), second.rank(j[at]), sep[at], group))]
         to = at[np.argsort(group, kind="stable")]
         j[to], sep[to], i[to] = j[by], sep[by], i[by]
     if limit is None:
