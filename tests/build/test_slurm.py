@@ -1,4 +1,4 @@
-"""Workers that are Slurm jobs; Slurm itself is played by `tests.build.slurm`."""
+"""Workers that are Slurm jobs; Slurm itself is played by `tests.slurm`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mmu.build import executor as executor_module
 from mmu.build import slurm
 from mmu.build.executor import DaskExecutor, open_executor
 from mmu.errors import UsageError
-from tests.build.slurm import install
+from tests.slurm import install
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ kill -- "-$1"
 """
 # As many copies of the command as the job has tasks.
 SRUN = """#!/bin/bash
+echo "srun $*" >> "{log}"
 while [[ $1 == -* ]]; do shift; done
 for ((task = 0; task < SLURM_NTASKS; task++)); do "$@" & done
 trap 'kill $(jobs -p)' TERM
