@@ -111,14 +111,16 @@ def test_a_bad_setting_is_told_in_a_sentence(settings: dict[str, str], words: st
 
 
 @pytest.mark.slow
-def test_a_dry_run_of_a_crossmatch_says_what_it_would_do(tmp_path: Path) -> None:
+def test_a_crossmatch_says_what_it_would_do_and_does_it(tmp_path: Path) -> None:
     if "crossmatch" not in {command.name for command in app.registered_commands}:
         pytest.skip("this mmu has no crossmatch")
-    region = ("--region", "cone:185.625,0,0.05")
-    for survey in ("gaia", "sdss"):
-        done = run(f"build_{survey}.sbatch", *region, "-r", {"gaia": "gaia_dr3"}.get(survey, survey), MMU_DATA=tmp_path)
-        assert done.returncode == 0, done.stderr
-    done = run("crossmatch.sbatch", "--radius", "1.0", "--dry-run", MMU_DATA=tmp_path, MMU_DATASETS="gaia sdss")
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("object_id,ra,dec\none,150.0,2.0\ntwo,150.1,2.0\n")
+    settings = {"MMU_DATA": tmp_path / "data", "MMU_DATASETS": f"{tmp_path}/a.csv {tmp_path}/b.csv"}
+    done = run("crossmatch.sbatch", "--radius", "1.0", "--dry-run", **settings)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
-    assert not (tmp_path / "gaia_x_sdss").exists()
+    assert "a 2, b 2 objects" in done.stdout
+    assert not (tmp_path / "data/a.csv_x_b.csv").exists()
+    done = run("crossmatch.sbatch", "--radius", "1.0", **settings)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "data/a.csv_x_b.csv/association").is_dir()
