@@ -86,11 +86,11 @@ def _selections(
     spec: BuildSpec, groups: Iterator[Group], fetcher: Fetcher, executor: Executor, plan: Plan
 ) -> Iterator[tuple[Group, Selection | MmuError]]:
     """Each group and its selection in order, or why it has none; some are read ahead, unless rows are counted."""
-    ahead = 1 if spec.max_objects is not None else 2 * executor.slots + 2
     waiting: deque[tuple[Group, Future[list[Fetched]]]] = deque()
     running: deque[tuple[Group, list[Fetched], Future[Selection]]] = deque()
     with ThreadPoolExecutor(max_workers=max(2, spec.survey.policy.connections)) as threads:
         while True:
+            ahead = 1 if spec.max_objects is not None else 2 * executor.slots + 2
             while len(waiting) + len(running) < ahead and (group := next(groups, None)) is not None:
                 waiting.append((group, threads.submit(_fetch_group, group, fetcher, plan)))
             if waiting and len(running) < executor.slots:

@@ -81,8 +81,7 @@ def build(spec: BuildSpec, progress: Progress | None = None, confirm: Confirm | 
     with hold(*_locks(spec)), opened(spec, progress) as (source, fetcher):
         shutil.rmtree(_done(spec), ignore_errors=True)
         before = read_ledger(spec.ledger)
-        if spec.scheduler is not None:  # its workers may stand in another folder
-            spec = replace(spec, out=spec.out.absolute(), cache=spec.cache and spec.cache.absolute())
+        spec = _for_workers(spec)
         spec = _as_there(spec, before, source.name)
         changed = _changed(spec, before, fetcher, progress)
         if before is not None and not (spec.work.exists() or changed) and _complete(before, spec, source.name):
@@ -106,12 +105,20 @@ def dry_run(spec: BuildSpec, progress: Progress | None = None) -> Estimate:
     """Plan and say what a build would take; writes nothing but catalogue files in the cache."""
     progress = progress or Progress(quiet=True)
     writable(spec.raw)
+    spec = _for_workers(spec)
     executor = open_executor(spec.workers, spec.scheduler)
     try:
         with opened(spec, progress) as (_, fetcher):
             return estimate(spec, make_plan(spec, fetcher, executor, progress))
     finally:
         executor.close()
+
+
+def _for_workers(spec: BuildSpec) -> BuildSpec:
+    """With absolute paths: the workers of a scheduler may stand in another folder."""
+    if spec.scheduler is None:
+        return spec
+    return replace(spec, out=spec.out.absolute(), cache=spec.cache and spec.cache.absolute())
 
 
 @contextmanager

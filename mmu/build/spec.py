@@ -28,6 +28,7 @@ class BuildSpec:
         ids: only these object_ids.
         max_objects: stop once that many rows are selected, walking the units in name order.
         workers: processes; 0 runs everything in this one.
+        scheduler: None for local workers, or tcp://HOST:PORT, file:PATH, or slurm (`workers` is then how many jobs).
         add: extend what is there by this region instead of refusing.
         more: another release is built next from the same raw files; catalogues stay for it.
         refresh: ask the archive what changed since, and build again what depends on it.

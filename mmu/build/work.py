@@ -77,22 +77,21 @@ class Work:
             DownloadError: unit after unit could not be fetched: the archive is out of reach. Run again to go on.
         """
         queued = iter(self.pending)
-        ahead = self.executor.slots + 2
         with (
             ThreadPoolExecutor(max(4, self.spec.survey.policy.connections)) as self.threads,
             self.progress.phase("building", "units", len(self.pending)) as self.phase,
         ):
-            self._loop(queued, ahead)
+            self._loop(queued)
         return self.ledger
 
-    def _loop(self, queued: Iterator[str], ahead: int) -> None:
+    def _loop(self, queued: Iterator[str]) -> None:
         try:
             for leaf in sorted(self.left.stale):
                 if not self.waiting_for.get(leaf):
                     self._write(leaf)
             more = True
             while more or self.busy:
-                while more and self.in_flight < ahead:
+                while more and self.in_flight < self.executor.slots + 2:
                     if (unit := next(queued, None)) is None:
                         more = False
                     else:

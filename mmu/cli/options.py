@@ -34,7 +34,11 @@ Ids = Annotated[Path | None, typer.Option(help="Text file with one object_id a l
 Cache = Annotated[Path | None, typer.Option(help="Folder for raw files; OUT/.cache if left out.")]
 Workers = Annotated[int, typer.Option("--workers", "-j", help="Processes; 0 runs everything in this one.")]
 Scheduler = Annotated[
-    str | None, typer.Option(help="A running Dask scheduler, tcp://HOST:PORT, instead of local workers.")
+    str | None,
+    typer.Option(
+        help="Instead of local workers: a running Dask scheduler, tcp://HOST:PORT or file:PATH (its scheduler file), "
+        "or slurm: -j jobs as your Dask configuration (jobqueue.slurm) describes them."
+    ),
 ]
 Supplements = Annotated[
     list[str] | None,

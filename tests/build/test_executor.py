@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from mmu.errors import UsageError
 @pytest.mark.slow
 def test_a_running_scheduler_gives_the_same_bytes(toy: Any, tmp_path: Path) -> None:
     toy.build(tmp_path / "here")
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster:
         toy.build(tmp_path / "there", scheduler=cluster.scheduler_address)
     shards = sorted((tmp_path / "here").rglob("Npix=*.parquet"))
     assert len(shards) > 1
@@ -29,6 +32,46 @@ def test_no_scheduler_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "200ms")
     with pytest.raises(UsageError, match="dask scheduler"):
         DaskExecutor(1, "not-an-address://nowhere")
+
+
+@pytest.mark.slow
+def test_a_scheduler_file_is_waited_for(tmp_path: Path) -> None:
+    """As in a job: scheduler and worker start beside the build, in their own time."""
+    file = tmp_path / "scheduler.json"
+    dask = [sys.executable, "-m", "dask"]
+    options = ["--scheduler-file", str(file), "--no-dashboard"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    scheduler = subprocess.Popen([*dask, "scheduler", *options, "--port", "0"], **quiet)  # type: ignore[call-overload]
+    worker = subprocess.Popen([*dask, "worker", *options, "--nthreads", "1"], **quiet)  # type: ignore[call-overload]
+    try:
+        executor = DaskExecutor(1, f"file:{file}")
+        assert executor.submit(os.getpid).result(30) != os.getpid()
+        executor.close()
+    finally:
+        for process in (worker, scheduler):
+            process.terminate()
+            process.wait(30)
+
+
+@pytest.mark.parametrize("text", [None, "", '{"address": ', "[]", "{}"])
+def test_what_is_no_scheduler_file_is_told_in_words(
+    text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmu.build.executor.FILE_S", 0.1)
+    file = tmp_path / "scheduler.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(UsageError, match=rf"file:{file}: .*write it with `dask scheduler --scheduler-file {file}`"):
+        DaskExecutor(1, f"file:{file}")
+
+
+def test_a_scheduler_without_workers_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmu.build.executor.WITHOUT_WORKERS_S", 0.5)
+    file = tmp_path / "scheduler.json"
+    with LocalCluster(n_workers=0, dashboard_address=":0") as cluster:
+        file.write_text(json.dumps({"address": cluster.scheduler_address}))
+        with pytest.raises(UsageError, match=f"no workers for .*`dask worker --scheduler-file {file}`"):
+            DaskExecutor(1, f"file:{file}")
 
 
 def die() -> None:
