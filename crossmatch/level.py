@@ -208,7 +208,7 @@ class Level:
         mine = self.at_home[found.of] & (found.row >= 0)
         flags = np.zeros(len(self.at_home), np.int64)
         np.bitwise_or.at(flags, found.of[mine], found.flags[mine])
-        tally.matched = len(np.unique(found.of[mine]))
+        tally.matched = len(runs(found.of[mine])[0])
         tally.ambiguous = int(np.count_nonzero(flags & AMBIGUOUS))
         tally.shared = int(np.count_nonzero(flags & SHARED))
 

@@ -150,40 +150,52 @@ def neighbours(
     """Blocks of matches; all those of one row of `first` are in one block, nearest first, at most `limit` of them."""
     if not len(first) or not len(second):
         return
-    search = Search(first, second, radius_arcsec / 3600.0, None if errors else limit, threads)
-    with ThreadPoolExecutor(search.threads) as pool:
-        second_zones, walk = pool.submit(lambda: search.zones), pool.submit(lambda: first.walk)
-        _, rows = second_zones.result(), walk.result()
-        blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
+    search = Search(first, second, radius_arcsec, None if errors else limit, errors)
 
-        def decided(block: Rows) -> list[Matches]:
-            """The matches of some rows of the first list."""
-            out = []
-            for i, j in search.candidates(block):
-                sep = separation_arcsec(first.vectors(i), second.vectors(j))
-                keep = sep <= radius_arcsec
-                if errors is not None:
-                    keep &= errors.allow(i, j, sep)
-                if not keep.all():
-                    i, j, sep = i[keep], j[keep], sep[keep]
-                out.append(_nearest_first(i, j, sep, second, limit))
-            return out
+    def decided(block: Rows) -> list[Matches]:
+        found = (search.matches(i, j) for i, j in search.candidates(block))
+        return [_nearest_first(*matches, second, limit) for matches in found]
 
-        for matches in pool.map(decided, blocks):
-            yield from matches
+    if threads == 1:
+        for block in search.blocks():
+            yield from decided(block)
+        return
+    with ThreadPoolExecutor(threads if threads > 0 else os.cpu_count() or 1) as pool:
+        ready, blocks = pool.submit(search.prepare), search.blocks()
+        ready.result()
+        for found in pool.map(decided, blocks):
+            yield from found
 
 
 class Search:
-    """Where candidates come from: zones where they can tell, else the tree."""
+    """Where candidates come from, zones where they can tell, else the tree; and which of them are matches."""
 
-    def __init__(self, first: Points, second: Points, radius_deg: float, limit: int | None, threads: int) -> None:
-        self.first, self.second, self.radius, self.limit = first, second, radius_deg, limit
-        self.threads = threads if threads > 0 else os.cpu_count() or 1
-        self.zoned = suit(first.dec, radius_deg)
+    def __init__(
+        self, first: Points, second: Points, radius_arcsec: float, limit: int | None, errors: Errors | None
+    ) -> None:
+        self.first, self.second, self.radius_arcsec, self.limit, self.errors = (
+            first,
+            second,
+            radius_arcsec,
+            limit,
+            errors,
+        )
+        self.radius_deg = radius_arcsec / 3600.0
 
     @cached_property
     def zones(self) -> Zones | None:
-        return Zones(self.second.ra, self.second.dec, self.radius) if self.zoned else None
+        suits = suit(self.first.dec, self.radius_deg)
+        return Zones(self.second.ra, self.second.dec, self.radius_deg) if suits else None
+
+    def prepare(self) -> None:
+        """Make what all blocks need."""
+        if self.zones is None:
+            _ = self.second.tree
+
+    def blocks(self) -> list[Rows]:
+        """The first list's rows, neighbours together."""
+        walk = self.first.walk
+        return [walk[start : start + _BLOCK] for start in range(0, len(walk), _BLOCK)]
 
     def candidates(self, rows: Rows) -> Iterator[tuple[Rows, Rows]]:
         """Pairs that may lie within the radius, for some rows of the first list."""
@@ -192,8 +204,16 @@ class Search:
         if found is not None:
             yield rows[found[0]], found[1]
             return
-        for i, j in self.second.tree.near(unit_vectors(ra, dec), self.radius, self.limit):
+        for i, j in self.second.tree.near(unit_vectors(ra, dec), self.radius_deg, self.limit):
             yield rows[i], j
+
+    def matches(self, i: Rows, j: Rows) -> Matches:
+        """Those of the candidates that are within the radius, and within their errors."""
+        sep = separation_arcsec(self.first.vectors(i), self.second.vectors(j))
+        keep = sep <= self.radius_arcsec
+        if self.errors is not None:
+            keep &= self.errors.allow(i, j, sep)
+        return Matches(i, j, sep) if keep.all() else Matches(i[keep], j[keep], sep[keep])
 
 
 def separation_arcsec(first: Floats, second: Floats) -> Floats:
