@@ -9,6 +9,7 @@ from typing import Any
 from crossmatch.association import Association
 from crossmatch.card import describe
 from crossmatch.materialize import materialize
+from crossmatch.pairs import whole_rows
 from crossmatch.plan import tiles
 from crossmatch.rule import Rule, with_motion
 from crossmatch.run import run_in_memory, run_on_disk
@@ -80,6 +81,16 @@ def estimate(*datasets: Any, **asked: Any) -> str:
     )
 
 
+def check_pairs(*datasets: Any) -> None:
+    """Can the records of these datasets be written out, once they are matched?
+
+    Raises:
+        UsageError: one is a table, or has several rows an object.
+    """
+    for name, one in named(datasets).items():
+        whole_rows(name, str(one))
+
+
 def _asked(
     datasets: Sequence[Any],
     radius_arcsec: float = 1.0,
@@ -108,4 +119,4 @@ def _asked(
     return with_motion(rule, sources) if epochs else rule, sources
 
 
-__all__ = ["crossmatch", "describe", "estimate", "materialize"]
+__all__ = ["check_pairs", "crossmatch", "describe", "estimate", "materialize"]

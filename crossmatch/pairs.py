@@ -63,7 +63,7 @@ def lay_out(association: Association, columns: Sequence[str] | None = None) -> L
     kept = tuple(column.name for column in made)
     sides, width = [], 64
     for member in association.members:
-        dataset = _dataset(member.name, member.address)
+        dataset = whole_rows(member.name, member.address)
         taken = _taken(member.name, dataset, columns)
         sides.append(Side(member.name, dataset.path, taken))
         width += _width(dataset, taken)
@@ -80,7 +80,12 @@ def lay_out(association: Association, columns: Sequence[str] | None = None) -> L
     return Layout(Schema(tuple(made)), (HEALPIX.name, *kept), tuple(sides), width)
 
 
-def _dataset(name: str, address: str) -> Dataset:
+def whole_rows(name: str, address: str) -> Dataset:
+    """The dataset at an address, if its records can be written out.
+
+    Raises:
+        UsageError: it is a table, or has several rows an object.
+    """
     path = Path(address)
     if not address or is_table(path) or is_v1(path):
         raise UsageError(

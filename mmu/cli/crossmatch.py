@@ -76,7 +76,7 @@ def crossmatch(
     \b
     mmu crossmatch data/legacysurvey data/desi --out data/ls_x_desi
     mmu crossmatch desi gaia sdss --data /data --how left --out /data/d
-    mmu crossmatch gaia=gaia.fits desi --epochs --out /data/g --materialize
+    mmu crossmatch /data/desi gaia=gaia.fits --epochs --out /data/g
     """
     from mmu.build.progress import Progress
 
@@ -95,6 +95,8 @@ def crossmatch(
         "errors": {name: tuple(text.split(",")) for name, text in _pairs(error, "--error")},
         "n_sigma": sigma,
     }
+    if materialize:
+        api.check_pairs(*datasets)
     if dry_run:
         console.print(api.estimate(*datasets, **asked), markup=False)
         return
