@@ -42,9 +42,11 @@ def crossmatch(
     `how="outer"` records that are nobody's become objects in their turn, in the order named.
 
     Args:
-        datasets: two or more folders, `NAME[:release]` addresses, open datasets; or one mapping of names to those, or
-            to tables in memory or in a file (Parquet, FITS, CSV, VOTable; `"FILE#ra=COL,dec=COL,id=COL"` says which
-            columns), or to a Multimodal Universe v1 folder. `"NAME=ADDRESS"` names one.
+        datasets: two or more folders, `NAME[:release]` addresses, open datasets, `ORG/NAME[:release]` on the Hub or
+            catalogues at hf://, https:// or s3://, of which only the columns needed are fetched; or one mapping of
+            names to those, or to tables in memory or in a file (Parquet, FITS, CSV, VOTable;
+            `"FILE#ra=COL,dec=COL,id=COL"` says which columns), or to a Multimodal Universe v1 folder.
+            `"NAME=ADDRESS"` names one.
         out: folder for the result, a HATS catalogue; in memory only if not given.
         radius_arcsec: the largest distance of a match, up to 3600.
         how: "inner" (objects that all have), "left" (all objects of the anchor) or "outer" (all of all).

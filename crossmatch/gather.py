@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmu.errors import FormatError
+from crossmatch.listing import RemoteFolder
+from crossmatch.ranges import Place, parquet
+from mmu.errors import FormatError, MmuError
 from mmu.sky.partition import Partition
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
@@ -24,14 +26,15 @@ class Gather:
     """Some columns of a dataset's rows.
 
     Args:
-        folder: the catalogue's folder.
+        folder: the catalogue's folder, on disk or at an address.
         columns: names; whole columns, structs with all their members.
+        schema: of the dataset; read from its folder if not given.
     """
 
-    def __init__(self, folder: Path, columns: Sequence[str]) -> None:
-        self.folder, self.columns = folder, list(columns)
-        self._files: dict[Partition, list[tuple[Path, Rows]]] = {}
-        self._kept: OrderedDict[tuple[Path, int], pa.Table] = OrderedDict()
+    def __init__(self, folder: Path | RemoteFolder, columns: Sequence[str], schema: pa.Schema | None = None) -> None:
+        self.folder, self.columns, self._given = folder, list(columns), schema
+        self._files: dict[Partition, list[tuple[Place, Rows]]] = {}
+        self._kept: OrderedDict[tuple[Place, int], pa.Table] = OrderedDict()
 
     def __call__(self, order: Rows, pixel: Rows, row: Rows) -> pa.Table:
         """The rows asked for, in that order; a row of -1 gives nulls.
@@ -71,22 +74,29 @@ class Gather:
             raise FormatError(f"{self.folder}: partition {leaf} has {first} rows, and row {row.max()} was asked for.")
         return out
 
-    def _partition(self, leaf: Partition) -> list[tuple[Path, Rows]]:
+    def _partition(self, leaf: Partition) -> list[tuple[Place, Rows]]:
         """The files of a partition, and where their row groups end."""
         if leaf not in self._files:
-            path = self.folder / "dataset" / leaf.path
-            paths = [path] if path.is_file() else sorted(path.with_suffix("").glob("*.parquet"))
-            if not paths:
-                raise FormatError(f"{path} is missing; `mmu verify` says what else is.")
-            self._files[leaf] = [(one, _ends(one)) for one in paths]
+            self._files[leaf] = [(one, _ends(one)) for one in self._places(leaf)]
         return self._files[leaf]
 
-    def _read(self, path: Path, group: int) -> pa.Table:
+    def _places(self, leaf: Partition) -> Sequence[Place]:
+        if not isinstance(self.folder, Path):
+            return self.folder.files(leaf)
+        path = self.folder / "dataset" / leaf.path
+        paths = [path] if path.is_file() else sorted(path.with_suffix("").glob("*.parquet"))
+        if not paths:
+            raise FormatError(f"{path} is missing; `mmu verify` says what else is.")
+        return paths
+
+    def _read(self, path: Place, group: int) -> pa.Table:
         key = (path, group)
         if key not in self._kept:
             try:
-                with pq.ParquetFile(path, memory_map=True) as file:
+                with parquet(path) as file:
                     self._kept[key] = file.read_row_group(group, columns=self.columns, use_threads=False)
+            except MmuError:
+                raise
             except (pa.ArrowException, OSError) as problem:
                 msg = f"{path} cannot be read ({problem}); `mmu verify` says what else is damaged."
                 raise FormatError(msg) from problem
@@ -96,14 +106,19 @@ class Gather:
         return self._kept[key].select(self.columns)
 
     def _schema(self) -> pa.Schema:
-        schema = pq.read_schema(self.folder / "dataset" / "_common_metadata")
+        schema = self._given
+        if schema is None:
+            schema = pq.read_schema(f"{self.folder}/dataset/_common_metadata")
         return pa.schema([schema.field(name) for name in self.columns])
 
 
-def _ends(path: Path) -> Rows:
+def _ends(path: Place) -> Rows:
     """Row numbers at which the row groups of a file end."""
     try:
-        metadata = pq.read_metadata(path)
+        with parquet(path) as file:
+            metadata = file.metadata
+    except MmuError:
+        raise
     except (pa.ArrowException, OSError) as problem:
         msg = f"{path} cannot be read ({problem}); `mmu verify` says what else is damaged."
         raise FormatError(msg) from problem

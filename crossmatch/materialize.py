@@ -121,7 +121,7 @@ def write_pairs(leaf: Partition, association: Path, layout: Layout, dataset: Pat
     rows = _rows_of(Dataset(association), leaf)
     schema = layout.arrow
     size = rows_per_group(schema, layout.bytes_per_row, None)
-    gathers = [Gather(side.folder, side.columns) for side in layout.sides]
+    gathers = [Gather(side.folder, side.columns, side.schema) for side in layout.sides]
     groups = (_group(rows.slice(start, size), layout, gathers, schema) for start in range(0, len(rows), size))
     count, written, digest, number = write_groups(dataset / leaf.path, groups, schema)
     return Shard(leaf, count, written, digest, number, count)

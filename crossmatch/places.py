@@ -8,7 +8,6 @@ the order of the sky.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmu.errors import FormatError, UsageError
+from crossmatch.ranges import Place, parquet
+from mmu.errors import FormatError, MmuError, UsageError
 from mmu.schema.column import HEALPIX
 from mmu.sky import healpix
 from mmu.sky.halo import Cover
@@ -60,10 +60,10 @@ class TablePart:
 
 @dataclass(frozen=True)
 class FilesPart:
-    """Some partitions of a catalogue on disk: one or more Parquet files each."""
+    """Some partitions of a catalogue, on disk or at an address: one or more Parquet files each."""
 
     names: Names
-    files: tuple[tuple[Partition, tuple[Path, ...]], ...]
+    files: tuple[tuple[Partition, tuple[Place, ...]], ...]
 
     def places(self, cover: Cover) -> pa.Table:
         """The records in a cover; row groups outside it are not read.
@@ -81,9 +81,9 @@ class FilesPart:
                 start += rows
         return in_sky_order(pa.concat_tables(tables)) if tables else empty(self.names)
 
-    def _read(self, path: Path, partition: Partition, start: int, cover: Cover) -> tuple[list[pa.Table], int]:
+    def _read(self, path: Place, partition: Partition, start: int, cover: Cover) -> tuple[list[pa.Table], int]:
         try:
-            with pq.ParquetFile(path, memory_map=True) as file:
+            with parquet(path) as file:
                 groups = _groups(file, self.names.healpix, cover)
                 if not len(groups):
                     return [], file.metadata.num_rows
@@ -92,6 +92,8 @@ class FilesPart:
                 rows = np.concatenate([np.arange(starts[g], starts[g + 1]) for g in groups])
                 table = file.read_row_groups(groups, columns=self.names.columns, use_threads=False)
                 count = file.metadata.num_rows
+        except MmuError:
+            raise
         except (pa.ArrowException, OSError, KeyError) as problem:
             msg = f"{path} cannot be read ({problem}); expected a Parquet file with {', '.join(self.names.columns)}."
             raise FormatError(msg) from problem

@@ -17,8 +17,10 @@ import pyarrow.parquet as pq
 import xxhash
 
 import mmu
+from crossmatch.addresses import is_remote, name_of
 from crossmatch.motion import FASTEST_ARCSEC_PER_YEAR
 from crossmatch.places import SKY, FilesPart, Names, TablePart, to_arcsec
+from crossmatch.ranges import Place, parquet
 from crossmatch.roles import IDS, split
 from mmu.dataset import Dataset
 from mmu.errors import UsageError, unknown
@@ -87,13 +89,13 @@ class Source(ABC):
 
 
 class Catalogue(Source):
-    """A HATS catalogue on disk, ours or another's."""
+    """A HATS catalogue on disk, ours or another's; one elsewhere is a `RemoteCatalogue`."""
 
     def __init__(self, name: str, address: str, dataset: Dataset, wanted: Wanted) -> None:
         self.name, self.address, self._dataset = name, address, dataset
         self.moves = wanted.motion and set(_MOTION) <= set(dataset.columns)
         self.epoch = _epoch(dataset.properties) if wanted.epoch is None else wanted.epoch
-        self.names = _names(dataset, wanted, self.moves)
+        self.names = _names(dataset, address, wanted, self.moves)
         self.partitions = dataset.partitions
         spans = [leaf.span for leaf in self.partitions]
         self.spans = np.array(spans, dtype=np.int64).reshape(-1, 2)
@@ -104,13 +106,16 @@ class Catalogue(Source):
     def dataset(self) -> Dataset:
         return self._dataset
 
-    def files(self, partition: Partition) -> tuple[Path, ...]:
+    def files(self, partition: Partition) -> tuple[Place, ...]:
         """A partition's file, or files where it is a folder of them."""
+        return tuple(self._on_disk(partition))
+
+    def _on_disk(self, partition: Partition) -> list[Path]:
         path = self._dataset.shard(partition)
         if path.is_file():
-            return (path,)
+            return [path]
         folder = path.with_suffix("")
-        found = tuple(sorted(folder.glob("*.parquet"))) if folder.is_dir() else ()
+        found = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
         if not found:
             raise UsageError(f"{path} is missing: {self._dataset.path} is not whole; `mmu verify` says what is gone.")
         return found
@@ -136,7 +141,7 @@ class Catalogue(Source):
 
     @cached_property
     def _sizes(self) -> list[tuple[str, int]]:
-        return [(str(leaf), sum(file.stat().st_size for file in self.files(leaf))) for leaf in self.partitions]
+        return [(str(leaf), sum(file.stat().st_size for file in self._on_disk(leaf))) for leaf in self.partitions]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -156,7 +161,8 @@ class Catalogue(Source):
         most = 0.0
         for leaf in self.partitions:
             for path in self.files(leaf):
-                most = max(most, _fastest_in(pq.read_metadata(path)))
+                with parquet(path) as file:
+                    most = max(most, _fastest_in(file.metadata))
         return most / 1e3
 
 
@@ -190,15 +196,17 @@ class Memory(Source):
 
 
 def open_source(name: str, given: Any, wanted: Wanted) -> Source:
-    """A source from an address, a dataset or a table in memory.
+    """A source from a folder, a file, an address on the Hub or elsewhere, a dataset or a table in memory.
 
     Raises:
         UsageError: there is nothing there that could be matched.
     """
-    from crossmatch import tables
+    from crossmatch import remote, tables
 
     if isinstance(given, Dataset):
         return Catalogue(name, str(given.path), given, wanted)
+    if isinstance(given, str) and is_remote(given):
+        return remote.RemoteCatalogue(name, remote.open_remote(given), wanted)
     if isinstance(given, (str, Path)):
         path = Path(given).expanduser()
         if tables.is_table(path):
@@ -232,6 +240,8 @@ def _own_name(given: Any) -> tuple[str, Any]:
         return found[1], found[2]
     if isinstance(given, Dataset):
         return given.path.resolve().parent.name, given
+    if isinstance(given, str) and "://" in given:
+        return name_of(given), given
     if isinstance(given, (str, Path)):
         path, _ = split(given)
         return _name_of(path if path.exists() else Path(str(path).partition(":")[0])), given
@@ -247,19 +257,19 @@ def _name_of(path: Path) -> str:
     return path.name.split(".")[0] if path.is_file() else path.name
 
 
-def _names(dataset: Dataset, wanted: Wanted, moves: bool) -> Names:
+def _names(dataset: Dataset, address: str, wanted: Wanted, moves: bool) -> Names:
     """What a catalogue's columns are called, from its properties and what is usual."""
     facts, columns = dataset.properties, set(dataset.columns)
     ra, dec = facts.get("hats_col_ra", "ra"), facts.get("hats_col_dec", "dec")
     for name in (ra, dec, *wanted.errors):
         if name not in columns:
-            raise unknown(f"column of {dataset.path}", name, columns)
+            raise unknown(f"column of {address}", name, columns)
     candidates = (*IDS[:1], *facts.get("hats_cols_survey_id", "").split(), *IDS)
     fine = facts.get("hats_col_healpix_order", str(MAX_ORDER)) == str(MAX_ORDER)
     sky = facts.get("hats_col_healpix", SKY)
     scales = {to_arcsec(dataset.schema.field(name)) for name in wanted.errors}
     if len(scales) > 1:
-        raise UsageError(f"The columns {', '.join(wanted.errors)} of {dataset.path} differ in unit.")
+        raise UsageError(f"The columns {', '.join(wanted.errors)} of {address} differ in unit.")
     return Names(
         id=next((name for name in candidates if name in columns), ""),
         ra=ra,

@@ -20,8 +20,9 @@ def crossmatch(
         list[str],
         typer.Argument(
             metavar="DATASET...",
-            help="Two or more, the anchor first: a folder, NAME[:RELEASE] under --data, or a table (Parquet, FITS, "
-            "CSV, VOTable; FILE#ra=COL,dec=COL,id=COL says which columns). NAME=DATASET names its columns.",
+            help="Two or more, the anchor first: a folder, NAME[:RELEASE] under --data, ORG/NAME[:RELEASE] on the Hub, "
+            "a catalogue at hf://, https:// or s3://, or a table (Parquet, FITS, CSV, VOTable; "
+            "FILE#ra=COL,dec=COL,id=COL says which columns). NAME=DATASET names its columns.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the result: OUT/association, OUT/pairs.")],
@@ -77,6 +78,7 @@ def crossmatch(
     mmu crossmatch data/legacysurvey data/desi --out data/ls_x_desi
     mmu crossmatch desi gaia sdss --data /data --how left --out /data/d
     mmu crossmatch /data/desi gaia=gaia.fits --epochs --out /data/g
+    mmu crossmatch /data/desi UniverseTBD/mmu_gaia_gaia --out /data/g
     """
     from mmu.build.progress import Progress
 

@@ -1,0 +1,175 @@
+"""Catalogues at addresses as sources: their small files are fetched once, their shards read by ranges where needed.
+
+What is fetched: properties, partition_info.csv, the schema (of a shard, where the catalogue has no _common_metadata)
+and, of our own, the ledger of shards; into a temporary folder, each bounded in size.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from crossmatch.addresses import Address, located
+from crossmatch.listing import RemoteFolder, leaf_of, shards_among
+from crossmatch.ranges import RemoteFile, file_system, insist, parquet
+from crossmatch.releases import PROPERTIES, SMALL, catalogue_at, if_there
+from crossmatch.sources import Catalogue, Wanted
+from mmu.dataset import Dataset
+from mmu.errors import FormatError, UsageError
+from mmu.sky.partition import Partition
+
+_MOST = {"partition_info.csv": 1 << 26, "dataset/_common_metadata": 1 << 24, "_mmu/shards.parquet": 1 << 28}
+"""The small files of a catalogue besides its properties, and the most bytes that each may have."""
+_AT_ONCE = 16
+
+
+class RemoteDataset(Dataset):
+    """A dataset at an address: its properties, schema and partitions. Its rows are only read by a match."""
+
+    def __init__(self, at: Address) -> None:
+        self.at = at
+        folder = Path(tempfile.mkdtemp(prefix="mmu-catalogue-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        name = at.name if re.fullmatch(r"\w[\w.+-]*", at.name) else "catalogue"
+        _mirror(at, folder / name)
+        super().__init__(folder / name)
+        if not self.properties.get("hats_nrows", "").isdecimal():
+            raise FormatError(f"{at.shown} does not say how many rows it has (hats_nrows).")
+        self.folder = RemoteFolder(at.url, self.properties.get("hats_npix_suffix") == "/")
+        if self.folder.spread and not at.listable:
+            raise UsageError(f"{at.shown} has folders of files for partitions, which a web server does not list.")
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        if (self.path / "dataset" / "_common_metadata").is_file():
+            try:
+                return super().schema
+            except (pa.ArrowException, OSError) as problem:
+                raise FormatError(f"{self.at.shown}/dataset/_common_metadata cannot be read ({problem}).") from problem
+        if not self.partitions:
+            raise FormatError(f"{self.at.shown} has neither rows nor a schema.")
+        with parquet(self.folder.files(self.partitions[0])[0]) as file:
+            return file.schema_arrow
+
+    def shard(self, partition: Partition) -> NoReturn:
+        raise UsageError(f"{self.at.shown} is not on this machine; download it to read it.")
+
+    @cached_property
+    def ledger(self) -> pa.Table | None:
+        path = self.path / "_mmu" / "shards.parquet"
+        if not path.is_file():
+            return None
+        try:
+            return pq.read_table(path, columns=["Norder", "Npix", "bytes", "rows", "objects", "xxh3"])
+        except (pa.ArrowException, OSError) as problem:
+            raise FormatError(f"{self.at.shown}/_mmu/shards.parquet cannot be read ({problem}).") from problem
+
+    @cached_property
+    def listing(self) -> dict[Partition, tuple[RemoteFile, ...]]:
+        """The files of all partitions with their sizes: from the ledger, a listing, or asked for one by one."""
+        if self.ledger is not None and not self.folder.spread:
+            rows = self.ledger.select(["Norder", "Npix", "bytes"]).to_pylist()
+            sizes = {Partition(row["Norder"], row["Npix"]): row["bytes"] for row in rows}
+            return {leaf: (RemoteFile(str(self.folder.files(leaf)[0]), sizes.get(leaf)),) for leaf in self.partitions}
+        found: dict[Partition, tuple[RemoteFile, ...]] = {}
+        for file in sorted(shards_among(self.at.url, self._entries), key=str):
+            leaf = leaf_of(file.url)
+            found[leaf] = (*found.get(leaf, ()), file)
+        return found
+
+    @cached_property
+    def _entries(self) -> list[dict[str, Any]]:
+        """What the server says of each shard."""
+        system, top = file_system(self.at.url), f"{self.at.url}/dataset"
+        if self.at.listable:
+            listed: dict[str, Any] = insist(lambda: system.find(top, detail=True), top)
+            return list(listed.values())
+        urls = [str(self.folder.files(leaf)[0]) for leaf in self.partitions]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return list(pool.map(lambda url: insist(lambda: system.info(url), url), urls))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The Hub's commit; elsewhere of sizes, what tells versions of files apart, and properties."""
+        if self.at.commit:
+            return self.at.commit
+        digest = xxhash.xxh3_128()
+        for entry in sorted(self._entries, key=lambda entry: str(entry["name"])):
+            version = [str(entry.get(key, "")) for key in ("ETag", "Content-MD5", "Last-Modified", "mtime", "created")]
+            digest.update(" ".join([str(entry["name"]), str(entry["size"]), *version, "\n"]).encode())
+        digest.update("\n".join(f"{k}={v}" for k, v in sorted(self.properties.items())).encode())
+        return str(digest.hexdigest())
+
+
+class RemoteCatalogue(Catalogue):
+    """A HATS catalogue at an address."""
+
+    def __init__(self, name: str, dataset: RemoteDataset, wanted: Wanted) -> None:
+        self._remote = dataset
+        super().__init__(name, dataset.at.shown, dataset, wanted)
+
+    def files(self, partition: Partition) -> tuple[RemoteFile, ...]:
+        found = self._remote.listing.get(partition, ())
+        if not found:
+            raise UsageError(f"{self.address} is not whole: its partition {partition} is missing.")
+        return found
+
+    @cached_property
+    def _ledger(self) -> pa.Table | None:
+        return self._remote.ledger
+
+    @cached_property
+    def _sizes(self) -> list[tuple[str, int]]:
+        return [(str(leaf), sum(file.size or 0 for file in self.files(leaf))) for leaf in self.partitions]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return super().fingerprint if self._ledger is not None else self._remote.fingerprint
+
+
+def open_remote(given: str) -> RemoteDataset:
+    """The dataset at an address.
+
+    Raises:
+        UsageError: there is none, or it may not be read.
+        FormatError: what is there is no HATS catalogue of objects.
+    """
+    at, release = located(given)
+    dataset = RemoteDataset(catalogue_at(at, release))
+    try:
+        _ = dataset.partitions
+    except (ValueError, IndexError, UnicodeDecodeError) as problem:
+        raise FormatError(f"{dataset.at.shown}/partition_info.csv is no list of partitions.") from problem
+    return dataset
+
+
+def _mirror(at: Address, folder: Path) -> None:
+    """Fetch a catalogue's small files."""
+    for name, most in {**dict.fromkeys(PROPERTIES, SMALL), **_MOST}.items():
+        data = if_there(f"{at.url}/{name}", most)
+        if data is not None:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(_pairs_first(data) if name.endswith(".csv") else data)
+    if not (folder / "partition_info.csv").is_file():
+        raise UsageError(f"{at.shown}/partition_info.csv is missing, so its partitions are not known.")
+
+
+def _pairs_first(data: bytes) -> bytes:
+    """A list of partitions with order and pixel in front, as older catalogues do not have them."""
+    head, *lines = data.decode("utf-8", "replace").split() or [""]
+    names = head.split(",")
+    if names[:2] == ["Norder", "Npix"] or not {"Norder", "Npix"} <= set(names):
+        return data
+    at = [names.index(name) for name in ("Norder", "Npix")]
+    pairs = [",".join(line.split(",")[index] for index in at) for line in lines if line.count(",") >= max(at)]
+    return "\n".join(["Norder,Npix", *pairs, ""]).encode()
