@@ -70,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def serve(self, data: bytes) -> None:
         """A faultless answer."""
-        start = self.wanted(data)
+        start, stop = self.wanted(data), self.until(data)
         if self.known(data):
             self.reply(304, b"", {"Content-Length": ""}, tag=data)
         elif start is None:
@@ -78,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
         elif start >= len(data):
             self.reply(416, b"", {"Content-Range": f"bytes */{len(data)}"})
         else:
-            self.reply(206, data[start:], {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}, tag=data)
+            self.reply(206, data[start:stop], {"Content-Range": f"bytes {start}-{stop - 1}/{len(data)}"}, tag=data)
 
     def known(self, data: bytes) -> bool:
         """True if the client says that it has this very version."""
@@ -92,7 +92,12 @@ class Handler(BaseHTTPRequestHandler):
         asked = self.headers["Range"]
         if asked is None or self.headers["If-Range"] not in (None, etag(data), self.modified):
             return None
-        return int(asked.removeprefix("bytes=").rstrip("-"))
+        return int(asked.removeprefix("bytes=").partition("-")[0])
+
+    def until(self, data: bytes) -> int:
+        """Where a part that is asked for ends."""
+        last = (self.headers["Range"] or "").rpartition("-")[2]
+        return min(int(last) + 1, len(data)) if last else len(data)
 
     def reply(
         self,
@@ -114,6 +119,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_header(key, value)
         self.end_headers()
         if self.command != "HEAD":
+            self.server.archive.sent += len(body if sent is None else body[:sent])
             self.wfile.write(body if sent is None else body[:sent])
         if sent is not None:
             self.close_connection = True
@@ -141,6 +147,7 @@ class Archive:
     """What a test holds: the folder, the faults to come (by path), and what was asked.
 
     Attributes:
+        sent: bytes of all answers' bodies.
         watch: called at the start of every request; what it raises is kept in `alarms`.
     """
 
@@ -152,6 +159,7 @@ class Archive:
     alarms: list[Exception] = field(default_factory=list)
     watch: Callable[[], None] = lambda: None
     etags: bool = True
+    sent: int = 0
     busy: int = 0
     peak: int = 0
     dwell: float = 0.0
@@ -330,9 +338,9 @@ class Faults:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Archive]:
+def serving(folder: Path, handler: type[Handler] = Handler) -> Iterator[Archive]:
     """An archive that serves this folder until the block ends."""
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), handler)
     server.archive = Archive(folder, f"http://127.0.0.1:{server.server_port}/")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
