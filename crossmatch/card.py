@@ -168,5 +168,6 @@ def _survey(member: Member) -> dict[str, str]:
         ledger = open_dataset(member.address).path / "_mmu" / "build.json"
         survey = get_survey(json.loads(ledger.read_text(encoding="utf-8"))["survey"])
     except (MmuError, OSError, ValueError, LookupError, TypeError):
-        return {"licence": "see where it came from", "cite": f"{member.name}: as where it came from asks."}
+        there = member.address if "://" in member.address else "where it came from"
+        return {"licence": f"see {there}", "cite": f"{member.name}: as {there} asks."}
     return {"licence": survey.licence, "cite": f"```bibtex\n{survey.text('cite.bib').strip()}\n```"}

@@ -33,7 +33,7 @@ class Gather:
 
     def __init__(self, folder: Path | RemoteFolder, columns: Sequence[str], schema: pa.Schema | None = None) -> None:
         self.folder, self.columns, self._given = folder, list(columns), schema
-        self._files: dict[Partition, list[tuple[Place, Rows]]] = {}
+        self._files: dict[Partition, list[tuple[Place, pq.FileMetaData]]] = {}
         self._kept: OrderedDict[tuple[Place, int], pa.Table] = OrderedDict()
 
     def __call__(self, order: Rows, pixel: Rows, row: Rows) -> pa.Table:
@@ -63,21 +63,22 @@ class Gather:
     def _groups(self, leaf: Partition, row: Rows, at: Rows) -> list[tuple[pa.Table, Rows, Rows]]:
         """For each row group of a partition that holds wanted rows: it, the rows in it, and whose they are."""
         out, first = [], 0
-        for path, ends in self._partition(leaf):
+        for path, footer in self._partition(leaf):
+            ends = _ends(footer)
             starts = np.r_[first, first + ends[:-1]] if len(ends) else ends
             group = np.searchsorted(first + ends, row, side="right")
             for number in np.unique(group[(row >= first) & (group < len(ends))]):
                 mine = (group == number) & (row >= first)
-                out.append((self._read(path, int(number)), row[mine] - starts[number], at[mine]))
+                out.append((self._read(path, int(number), footer), row[mine] - starts[number], at[mine]))
             first += int(ends[-1]) if len(ends) else 0
         if (row >= first).any():
             raise FormatError(f"{self.folder}: partition {leaf} has {first} rows, and row {row.max()} was asked for.")
         return out
 
-    def _partition(self, leaf: Partition) -> list[tuple[Place, Rows]]:
-        """The files of a partition, and where their row groups end."""
+    def _partition(self, leaf: Partition) -> list[tuple[Place, pq.FileMetaData]]:
+        """The files of a partition, and their footers."""
         if leaf not in self._files:
-            self._files[leaf] = [(one, _ends(one)) for one in self._places(leaf)]
+            self._files[leaf] = [(one, _footer(one)) for one in self._places(leaf)]
         return self._files[leaf]
 
     def _places(self, leaf: Partition) -> Sequence[Place]:
@@ -89,11 +90,11 @@ class Gather:
             raise FormatError(f"{path} is missing; `mmu verify` says what else is.")
         return paths
 
-    def _read(self, path: Place, group: int) -> pa.Table:
+    def _read(self, path: Place, group: int, footer: pq.FileMetaData) -> pa.Table:
         key = (path, group)
         if key not in self._kept:
             try:
-                with parquet(path) as file:
+                with parquet(path, footer) as file:
                     self._kept[key] = file.read_row_group(group, columns=self.columns, use_threads=False)
             except MmuError:
                 raise
@@ -112,16 +113,19 @@ class Gather:
         return pa.schema([schema.field(name) for name in self.columns])
 
 
-def _ends(path: Place) -> Rows:
-    """Row numbers at which the row groups of a file end."""
+def _footer(path: Place) -> pq.FileMetaData:
     try:
         with parquet(path) as file:
-            metadata = file.metadata
+            return file.metadata
     except MmuError:
         raise
     except (pa.ArrowException, OSError) as problem:
         msg = f"{path} cannot be read ({problem}); `mmu verify` says what else is damaged."
         raise FormatError(msg) from problem
+
+
+def _ends(metadata: pq.FileMetaData) -> Rows:
+    """Row numbers at which the row groups of a file end."""
     return np.cumsum([metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)], dtype=np.int64)
 
 

@@ -34,12 +34,13 @@ class RemoteFolder:
         return tuple(sorted(shards_among(self.url, found), key=str))
 
 
-def shards_among(url: str, entries: Iterable[dict[str, Any]]) -> Iterator[RemoteFile]:
+def shards_among(url: str, entries: Iterable[dict[str, Any]], commit: str = "") -> Iterator[RemoteFile]:
     """The shards among what a file system lists, which names them in its own way, under the catalogue's address."""
     for entry in entries:
         name = str(entry["name"])
         if entry.get("type") == "file" and _SHARD.search(name) and "/dataset/" in name:
-            yield RemoteFile(f"{url}/dataset/{name.rpartition('/dataset/')[2]}", entry["size"])
+            version = commit or str(entry.get("ETag", ""))
+            yield RemoteFile(f"{url}/dataset/{name.rpartition('/dataset/')[2]}", entry["size"], version)
 
 
 def leaf_of(url: str) -> Partition:

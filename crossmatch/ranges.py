@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ _TRIES = {"hf": 2}
 _MOST_TRIES = 4
 _PASSING = (408, 425, 429)
 _STALLED_S = 60.0
+_FOOTERS = 64
 
 Result = TypeVar("Result")
 
@@ -51,10 +53,12 @@ class RemoteFile:
 
     Attributes:
         size: bytes, where they are known; else they are asked for when it is opened.
+        version: what changes when the file does, where that is known; its footer is then fetched once a process.
     """
 
     url: str
     size: int | None = None
+    version: str = ""
 
     def __str__(self) -> str:
         return self.url
@@ -154,7 +158,10 @@ class Ranges(io.RawIOBase):
         size = {} if file.size is None else {"size": file.size}
         system = file_system(file.url)
         self._file = insist(lambda: system.open(file.url, "rb", cache_type="none", **size), file.url)
-        self._size: int = self._file.size if file.size is None else file.size
+        known = self._file.size if file.size is None else file.size
+        if known is None:
+            raise DownloadError(f"{file} cannot be read in parts: its server does not say how large it is.")
+        self._size: int = known
 
     def read(self, size: int = -1) -> bytes:
         end = self._size if size < 0 else min(self._at + size, self._size)
@@ -187,21 +194,31 @@ class Ranges(io.RawIOBase):
         super().close()
 
 
+@lru_cache(maxsize=_FOOTERS)
+def _footer(place: RemoteFile) -> pq.FileMetaData:
+    with pa.PythonFile(Ranges(place), mode="r") as source:
+        return pq.read_metadata(source)
+
+
 @contextmanager
-def parquet(place: Place) -> Iterator[pq.ParquetFile]:
+def parquet(place: Place, footer: pq.FileMetaData | None = None) -> Iterator[pq.ParquetFile]:
     """A Parquet file, wherever it is; of a remote one, the footer and the column chunks that are read are fetched.
+
+    Args:
+        footer: of this very file, if it was read before.
 
     Raises:
         FormatError: the remote file is no Parquet file.
         MmuError: it cannot be had.
     """
     if isinstance(place, Path):
-        with pq.ParquetFile(place, memory_map=True) as file:
+        with pq.ParquetFile(place, memory_map=True, metadata=footer) as file:
             yield file
         return
     with pa.PythonFile(Ranges(place), mode="r") as source:
         try:
-            file = pq.ParquetFile(source, pre_buffer=True)
+            footer = _footer(place) if footer is None and place.version else footer
+            file = pq.ParquetFile(source, pre_buffer=True, metadata=footer)
         except pa.ArrowInvalid as problem:
             raise FormatError(f"{place} is no Parquet file, or not the whole of one ({problem}).") from problem
         with file:

@@ -78,11 +78,12 @@ class RemoteDataset(Dataset):
     def listing(self) -> dict[Partition, tuple[RemoteFile, ...]]:
         """The files of all partitions with their sizes: from the ledger, a listing, or asked for one by one."""
         if self.ledger is not None and not self.folder.spread:
-            rows = self.ledger.select(["Norder", "Npix", "bytes"]).to_pylist()
-            sizes = {Partition(row["Norder"], row["Npix"]): row["bytes"] for row in rows}
-            return {leaf: (RemoteFile(str(self.folder.files(leaf)[0]), sizes.get(leaf)),) for leaf in self.partitions}
+            rows = self.ledger.select(["Norder", "Npix", "bytes", "xxh3"]).to_pylist()
+            known = {Partition(row["Norder"], row["Npix"]): (row["bytes"], str(row["xxh3"])) for row in rows}
+            named = {leaf: str(self.folder.files(leaf)[0]) for leaf in self.partitions}
+            return {leaf: (RemoteFile(url, *known.get(leaf, ())),) for leaf, url in named.items()}
         found: dict[Partition, tuple[RemoteFile, ...]] = {}
-        for file in sorted(shards_among(self.at.url, self._entries), key=str):
+        for file in sorted(shards_among(self.at.url, self._entries, self.at.commit), key=str):
             leaf = leaf_of(file.url)
             found[leaf] = (*found.get(leaf, ()), file)
         return found
