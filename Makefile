@@ -40,6 +40,7 @@ bench: install  ## Objects per second against the floor and the obvious way, in 
 	$(BIN)/python tests/benchmarks/bench_desi.py
 	$(BIN)/python tests/benchmarks/bench_build.py
 	$(BIN)/python tests/benchmarks/bench_surveys.py
+	$(BIN)/python tests/benchmarks/bench_crossmatch.py --scaling
 
 clean:
 	rm -rf $(VENV) demo-output bench-output
