@@ -30,7 +30,7 @@ _STRIPES = 256
 _GIB = 1 << 30
 FRESH_FOR_S = 86_400.0
 """A file in the cache that was verified this long ago is taken as it is; after that the archive is asked about it."""
-_LITTER = (".part.json", ".part.json.tmp", ".fetched.json.tmp")
+LITTER = (".part.json", ".part.json.tmp", ".fetched.json.tmp")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Fetcher:
     def discard(self, path: str) -> None:
         """Remove a file from the cache with what is known about it; a later `get` fetches it again."""
         target = safe_join(self.cache, path)
-        for suffix in (".fetched.json", "", ".part", ".bad", *_LITTER):
+        for suffix in (".fetched.json", "", ".part", ".bad", *LITTER):
             sibling(target, suffix).unlink(missing_ok=True)
 
     def _get(self, file: File) -> Fetched:
@@ -254,7 +254,7 @@ class Fetcher:
 
     def _tidy(self, target: Path) -> None:
         """Remove what is of no use beside a finished file; a kill may have left some."""
-        for suffix in _LITTER:
+        for suffix in LITTER:
             sibling(target, suffix).unlink(missing_ok=True)
 
     def _set_aside(self, local: Path, target: Path) -> None:
