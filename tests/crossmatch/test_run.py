@@ -36,7 +36,7 @@ def catalogue(folder: Path, name: str, count: int = 150, seed: int = 1) -> Path:
     """Objects round corners of large and of small partitions."""
     random = np.random.default_rng(seed)
     at = scattered(vertices(1, 4, np.random.default_rng(1)), RADIUS, count, random)
-    return write_hats(folder / name, table_of(at, name), {"a": [0, 2], "b": [9, 1]}[name], 20)
+    return write_hats(folder / name, table_of(at, name), {"a": [0, 2], "b": [4, 1]}[name], 20)
 
 
 @pytest.fixture
