@@ -77,7 +77,7 @@ def overlapping(partitions: Spans, covered: Spans) -> np.ndarray[Any, np.dtype[n
     last = np.searchsorted(partitions[:, 0], covered[:, 1], side="left")
     size = np.maximum(last - first, 0)
     found = np.arange(size.sum()) + np.repeat(first - np.cumsum(size) + size, size)
-    return found[np.diff(found, prepend=-1) > 0]  # a partition touched by several stretches comes once
+    return np.asarray(found[np.diff(found, prepend=-1) > 0])  # a partition touched by several stretches comes once
 
 
 def _rows_in(source: Source, total: Spans, spans: Spans) -> np.ndarray[Any, Any]:

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import mmu
@@ -304,9 +306,10 @@ def test_no_match_there_is_told_in_words(tmp_path: Path) -> None:
 def test_an_account_that_cannot_be_read_is_told_in_words(paths: Folders, out: Path, text: str) -> None:
     matched(paths, out)
     (out / "association" / "_mmu" / "match.json").write_text(text)
-    for action in (lambda: open_association(out), lambda: matched(paths, out)):
-        with pytest.raises(LedgerError, match=r"match\.json cannot be read"):
-            action()
+    with pytest.raises(LedgerError, match=r"match\.json cannot be read"):
+        open_association(out)
+    with pytest.raises(LedgerError, match=r"match\.json cannot be read"):
+        matched(paths, out)
 
 
 @pytest.fixture(scope="module")
@@ -363,3 +366,21 @@ def lsdb_pairs(lsdb: Any, frames: dict[str, pd.DataFrame]) -> set[tuple[str, str
         right, radius_arcsec=RADIUS, n_neighbors=60, suffixes=("_a", "_b"), suffix_method="all_columns"
     ).compute(progress_bar=False)
     return set(zip(pairs["object_id_a"], pairs["object_id_b"], strict=True))
+
+
+def test_parts_without_a_required_dataset_are_not_missed_in_the_account(tmp_path: Path, out: Path) -> None:
+    near, far = (np.array([10.0]), np.array([20.0])), (np.array([200.0]), np.array([-20.0]))
+    both = np.r_[near[0], far[0]], np.r_[near[1], far[1]]
+    paths = {
+        "a": write_hats(tmp_path / "a", table_of(both, "a"), [3]),
+        "b": write_hats(tmp_path / "b", table_of(near, "b"), [3]),
+    }
+    account = {path: path / "_mmu" / "shards.parquet" for path in paths.values()}
+    for path, file in account.items():  # as our own catalogues have it: then the counts must balance
+        rows = [{"Norder": p.order, "Npix": p.pixel, "objects": 1, "xxh3": ""} for p in mmu.open(path).partitions]
+        file.parent.mkdir()
+        pq.write_table(pa.Table.from_pylist(rows), file)
+    for how in ("inner", "left", "outer"):
+        found = matched(paths, out / how, how=how, required=["b"])
+        assert found.table()["object_id"].to_pylist() == ["a0000000"]
+    assert len(matched(paths, out, how="outer")) == 2
