@@ -30,7 +30,7 @@ check: install  ## Style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
-reliability: install  ## Every fault, 200 kills, thousands of bad files; writes docs/reliability.md (half an hour)
+reliability: install  ## Every fault, 200 kills, thousands of bad files; writes docs/reliability.md (about an hour)
 	for tests in tests/reliability/test_*.py; do \
 		$(BIN)/python -m pytest -q $$tests --thorough --report docs/reliability.md || exit 1; \
 	done
@@ -40,6 +40,7 @@ bench: install  ## Objects per second against the floor and the obvious way, in 
 	$(BIN)/python tests/benchmarks/bench_desi.py
 	$(BIN)/python tests/benchmarks/bench_build.py
 	$(BIN)/python tests/benchmarks/bench_surveys.py
+	$(BIN)/python tests/benchmarks/bench_crossmatch.py --scaling
 
 clean:
 	rm -rf $(VENV) demo-output bench-output

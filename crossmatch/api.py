@@ -112,8 +112,11 @@ def _asked(
     for name in {*years, *columns} - set(given):
         raise unknown("dataset", name, given)
     parse_region(region)
-    sigma = n_sigma if errors else None
-    rule = Rule(tuple(given), radius_arcsec, how, mode, k, frozenset(required), n_sigma=sigma, region=region)
+    rule = Rule(
+        tuple(given), radius_arcsec, how, mode, k, frozenset(required), region=region,
+        n_sigma=n_sigma if columns else None,
+        errors=tuple(columns.get(name, ()) for name in given) if columns else (),
+    )  # fmt: skip
     sources = [
         open_source(name, one, Wanted(bool(epochs), years.get(name), columns.get(name, ())))
         for name, one in given.items()

@@ -144,20 +144,30 @@ def of_facts(folder: Path, facts: Mapping[str, Any]) -> Association:
 def facts_of(rule: Rule) -> dict[str, Any]:
     """A rule as JSON has it."""
     return {**asdict(rule), "names": list(rule.names), "required": sorted(rule.required),
-            "epochs": list(rule.epochs), "moves": list(rule.moves)}  # fmt: skip
+            "epochs": list(rule.epochs), "moves": list(rule.moves),
+            "errors": [list(columns) for columns in rule.errors]}  # fmt: skip
 
 
 def rule_of(facts: Mapping[str, Any]) -> Rule:
-    made = {**facts, "required": frozenset(facts["required"])}
+    made = {**facts, "required": frozenset(facts["required"]), "errors": tuple(map(tuple, facts["errors"]))}
     return Rule(**made | {name: tuple(facts[name]) for name in ("names", "epochs", "moves")})
 
 
 def command_of(rule: Rule, members: Sequence[Member], out: Path) -> str:
     """The command line that makes a match, for whoever has to make it again."""
     words = ["mmu", "crossmatch", *(f"{m.name}={m.address or 'IN-MEMORY'}" for m in members)]
-    words += ["--radius", f"{rule.radius_arcsec:g}", "--how", rule.how, "--mode", rule.mode]
+    words += ["--radius", _number(rule.radius_arcsec), "--how", rule.how, "--mode", rule.mode]
     words += ["--k", str(rule.k)] if rule.mode == "knn" else []
     words += [word for name in sorted(rule.required) for word in ("--require", name)]
-    words += ["--epochs"] if any(rule.moves) else []
+    if any(rule.moves):
+        words.append("--epochs")
+        words += [word for m in members if m.epoch for word in ("--epoch", f"{m.name}={_number(m.epoch)}")]
+    for member, columns in zip(members, rule.errors or [()] * len(members), strict=True):
+        words += ["--error", f"{member.name}={','.join(columns)}"] if columns else []
+    words += ["--sigma", _number(rule.n_sigma)] if rule.n_sigma is not None else []
     words += ["--region", rule.region] if rule.region != "all" else []
     return shlex.join([*words, "--out", str(out)])
+
+
+def _number(value: float) -> str:
+    return repr(float(value)).removesuffix(".0")

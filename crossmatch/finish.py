@@ -109,8 +109,9 @@ def _balance(
     """Every row of every part is in a shard; where every part was matched, every record was read once."""
     if sum(tile.rows for tile in done) != sum(shard.rows for shard in shards):
         raise LedgerError(f"The parts have {sum(t.rows for t in done)} rows, the shards {sum(s.rows for s in shards)}.")
-    makers = len(sources) if rule.how == "outer" else 1 if rule.how == "left" and not rule.required else 0
-    for source, tally in list(zip(sources, tallies, strict=True))[:makers] if rule.region == "all" else []:
+    whole = rule.region == "all" and not rule.required  # else parts that cannot have objects were not read
+    makers = {"outer": len(sources), "left": 1}.get(rule.how, 0) if whole else 0
+    for source, tally in list(zip(sources, tallies, strict=True))[:makers]:
         if source.exact and tally.records != source.rows:
             raise LedgerError(f"{source.name} has {source.rows:,} objects, and {tally.records:,} were read.")
 

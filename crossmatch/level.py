@@ -13,7 +13,7 @@ from crossmatch.matcher import Errors, Floats, Matches, Points, Rows, neighbours
 from crossmatch.motion import moved
 from crossmatch.places import SKY
 from crossmatch.rule import Rule
-from mmu.sky.halo import Cover
+from mmu.sky.halo import Cover, ring_order
 from mmu.sky.healpix import MAX_ORDER
 
 AMBIGUOUS, SHARED, TIED = 1, 2, 4
@@ -21,7 +21,8 @@ AMBIGUOUS, SHARED, TIED = 1, 2, 4
 candidate lies exactly as far, and the smaller id won."""
 
 BINS = 40
-_CELL_ORDER = 9
+_CELL_ORDER = 10
+_CELL_RADII = 20.0
 _SPHERE_ARCSEC2 = 4 * np.pi * (np.degrees(1) * 3600) ** 2
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
@@ -217,7 +218,8 @@ class Level:
 
         An object's own match is no chance, so one record of each object that has any does not count.
         """
-        order = max(_CELL_ORDER, cover.partition.order)
+        order = min(_CELL_ORDER, ring_order(_CELL_RADII * self.rule.radius_arcsec))
+        order = max(order, cover.partition.order)
         shift = 2 * (MAX_ORDER - order)
         low, high = (edge >> shift for edge in cover.partition.span)
         has = np.zeros(len(self.at_home), bool)

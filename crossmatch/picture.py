@@ -46,9 +46,10 @@ def _draw_sky(figure: Any, association: Association) -> None:
         axis.set_axis_off()
         return
     middle = np.degrees(np.angle(np.exp(1j * np.radians(ra)).mean()))
-    east = (ra - middle + 180.0) % 360.0 - 180.0
+    east = _east(ra, middle)
     extent = max(np.ptp(east) * np.cos(np.radians(dec.mean())), np.ptp(dec), 1e-3)
     wide = extent > 60.0
+    middle = 30.0 * round(middle / 30.0) if wide else middle
     across = min(_CELLS_ACROSS, np.sqrt(len(ra)))
     order = int(np.clip(np.log2(58.6 * across / extent), 3, 14))
     cells, counts = np.unique(healpix.pixel(ra, dec, order), return_counts=True)
@@ -66,6 +67,11 @@ def _draw_sky(figure: Any, association: Association) -> None:
     figure.colorbar(drawn, ax=axis, label="objects per sq deg", shrink=0.8)
 
 
+def _east(ra: np.ndarray[Any, Any], middle: float) -> np.ndarray[Any, Any]:
+    """Right ascension from a meridian, -180 to 180."""
+    return np.asarray((ra - middle + 180.0) % 360.0 - 180.0)
+
+
 def _cells(axis: Any, order: int, cells: np.ndarray[Any, Any], values: Any, middle: float, wide: bool) -> Any:
     """HEALPix cells as polygons, coloured by value; east is left."""
     import healpy
@@ -73,7 +79,7 @@ def _cells(axis: Any, order: int, cells: np.ndarray[Any, Any], values: Any, midd
 
     corners = np.moveaxis(healpy.boundaries(1 << order, cells, step=2 if wide else 4, nest=True), 1, 2)
     lon, lat = np.degrees(np.arctan2(corners[..., 1], corners[..., 0])), np.degrees(np.arcsin(corners[..., 2]))
-    x = (lon - middle + 180.0) % 360.0 - 180.0
+    x = _east(lon, middle)
     whole = np.ptp(x, axis=1) < 180.0
     points = np.stack([x, lat], axis=-1)[whole]
     points = np.radians(points * [-1.0, 1.0]) if wide else points + np.array([middle, 0.0])

@@ -7,7 +7,9 @@ the order of the sky.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crossmatch.ranges import Place, parquet
+from crossmatch.ranges import Place, parquet, version_of
+from crossmatch.row_groups import KEPT
 from mmu.errors import FormatError, MmuError, UsageError
 from mmu.schema.column import HEALPIX
 from mmu.sky import healpix
@@ -23,6 +26,7 @@ from mmu.sky.halo import Cover
 from mmu.sky.partition import Partition
 
 SKY = HEALPIX.name
+_LARGE_GROUP = 10_000
 _TO_ARCSEC = {"deg": 3600.0, "arcsec": 1.0, "mas": 1e-3, "uas": 1e-6, "rad": 206264.80624709636}
 
 
@@ -72,35 +76,51 @@ class FilesPart:
             FormatError: a file cannot be read, or has not the columns it should.
             UsageError: a record has no position.
         """
-        tables = []
-        for partition, paths in self.files:
-            start = 0
-            for path in paths:
-                found, rows = self._read(path, partition, start, cover)
-                tables += found
-                start += rows
+        tables = [
+            table
+            for partition, paths in self.files
+            for path, start in zip(paths, _starts(paths), strict=True)
+            for table in self._read(path, partition, start, cover)
+        ]
         return in_sky_order(pa.concat_tables(tables)) if tables else empty(self.names)
 
-    def _read(self, path: Place, partition: Partition, start: int, cover: Cover) -> tuple[list[pa.Table], int]:
+    def _read(self, path: Place, partition: Partition, start: int, cover: Cover) -> Iterator[pa.Table]:
+        whole = _within(partition, cover.partition)
         try:
             with parquet(path) as file:
+                sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+                first = np.cumsum([start, *sizes])
                 groups = _groups(file, self.names.healpix, cover)
-                if not len(groups):
-                    return [], file.metadata.num_rows
-                sizes = np.array([file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)])
-                starts = np.cumsum(np.r_[start, sizes])
-                rows = np.concatenate([np.arange(starts[g], starts[g + 1]) for g in groups])
-                table = file.read_row_groups(groups, columns=self.names.columns, use_threads=False)
-                count = file.metadata.num_rows
+                large = [group for group in groups if sizes[group] >= _LARGE_GROUP]
+                small = [group for group in groups if sizes[group] < _LARGE_GROUP]
+                for some in [*([group] for group in large), *([small] if small else [])]:
+                    rows = np.concatenate([np.arange(first[group], first[group + 1]) for group in some])
+                    decode = partial(self._decode, file, some, path, partition, rows)
+                    version = version_of(path) if sizes[some[0]] >= _LARGE_GROUP else None
+                    stamp = (str(path), version, some[0], start, self.names)
+                    found = decode() if version is None else KEPT.get(stamp, decode)
+                    keep = None if whole else cover.covers(found[SKY].to_numpy())
+                    yield found if keep is None or keep.all() else found.filter(pa.array(keep))
         except MmuError:
             raise
         except (pa.ArrowException, OSError, KeyError) as problem:
             msg = f"{path} cannot be read ({problem}); expected a Parquet file with {', '.join(self.names.columns)}."
             raise FormatError(msg) from problem
-        found = as_places(table, self.names, str(path), rows, partition)
-        if not _within(partition, cover.partition):
-            found = found.filter(pa.array(cover.covers(found[SKY].to_numpy())))
-        return [found], count
+
+    def _decode(
+        self, file: pq.ParquetFile, groups: list[int], path: Place, partition: Partition, rows: np.ndarray[Any, Any]
+    ) -> pa.Table:
+        table = file.read_row_groups(groups, columns=self.names.columns, use_threads=False)
+        return as_places(table, self.names, str(path), rows, partition)
+
+
+def _starts(paths: Sequence[Place]) -> list[int]:
+    """The row of a partition that each of its files begins with."""
+    starts = [0]
+    for path in paths[:-1]:
+        with parquet(path) as file:
+            starts.append(starts[-1] + file.metadata.num_rows)
+    return starts
 
 
 def _within(inner: Partition, outer: Partition) -> bool:

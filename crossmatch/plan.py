@@ -75,8 +75,9 @@ def overlapping(partitions: Spans, covered: Spans) -> np.ndarray[Any, np.dtype[n
         return np.empty(0, np.int64)
     first = np.searchsorted(partitions[:, 1], covered[:, 0], side="right")
     last = np.searchsorted(partitions[:, 0], covered[:, 1], side="left")
-    ranges = [np.arange(a, b) for a, b in zip(first, last, strict=True) if b > a]
-    return np.unique(np.concatenate(ranges)) if ranges else np.empty(0, np.int64)
+    size = np.maximum(last - first, 0)
+    found = np.arange(size.sum()) + np.repeat(first - np.cumsum(size) + size, size)
+    return np.asarray(found[np.diff(found, prepend=-1) > 0])  # a partition touched by several stretches comes once
 
 
 def _rows_in(source: Source, total: Spans, spans: Spans) -> np.ndarray[Any, Any]:

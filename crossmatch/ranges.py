@@ -72,6 +72,11 @@ Place = Path | RemoteFile
 """Where a Parquet file is."""
 
 
+def version_of(place: Place) -> object:
+    """What changes when a file does; None where that is not known."""
+    return place.stat().st_mtime_ns if isinstance(place, Path) else place.version or None
+
+
 def file_system(url: str) -> Any:
     """What fsspec calls the file system of an address.
 

@@ -25,6 +25,7 @@ class Rule:
         k: how many neighbours "knn" takes.
         epochs: of each dataset's positions, where known; moves: whether its proper motions are followed.
         n_sigma: a pair must lie within so many sigma of the positional errors too; None if they are not asked for.
+        errors: the columns with those, of each dataset.
         region: text of the part of the sky, "all" for all of it.
     """
 
@@ -37,6 +38,7 @@ class Rule:
     epochs: tuple[float | None, ...] = ()
     moves: tuple[bool, ...] = ()
     n_sigma: float | None = None
+    errors: tuple[tuple[str, ...], ...] = ()
     region: str = "all"
     drift_arcsec: float = field(default=0.0)
 

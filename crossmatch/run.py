@@ -12,6 +12,7 @@ from typing import Any
 from crossmatch.association import FOLDER, Association, Member, facts_of, of_facts, read_facts
 from crossmatch.finish import finish, joined
 from crossmatch.plan import tasks, tiles
+from crossmatch.row_groups import KEPT
 from crossmatch.rule import Rule
 from crossmatch.sources import Source
 from crossmatch.tile import Tile, match_tile
@@ -128,4 +129,5 @@ def _match(
                 Work(match_tile, executor, finished).run(calls)
         finally:
             executor.close()
+            KEPT.clear()
     return [done[leaf] for leaf in leaves if leaf in done]

@@ -291,7 +291,8 @@ class Survey:
 
     Attributes:
         builds: the releases that a build makes when none is named; the first one if empty.
-        absent: HTTP statuses by which the archive says that it has no such file; some say 403.
+        absent: HTTP statuses by which the archive says that it has no such file; some say 403, which is taken for a
+            ban where a file that we had before is refused too.
         hosts: further `HOST[:PORT]` that the archive's redirects may lead to.
         login: how to sign in, where the archive wants that; only ever sent to the host of `root`.
         differences: where the records differ from Multimodal Universe v1, and why; each goes into the card.

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 from zlib import crc32
@@ -25,12 +24,11 @@ from mmu.errors import AbsentUpstreamError, DamagedError, DownloadError, FormatE
 from mmu.survey import File, Policy
 
 log = logging.getLogger("mmu")
-_CLOCK = "%Y-%m-%dT%H:%M:%SZ"
 _STRIPES = 256
 _GIB = 1 << 30
 FRESH_FOR_S = 86_400.0
 """A file in the cache that was verified this long ago is taken as it is; after that the archive is asked about it."""
-_LITTER = (".part.json", ".part.json.tmp", ".fetched.json.tmp")
+LITTER = (".part.json", ".part.json.tmp", ".fetched.json.tmp")
 
 
 @dataclass(frozen=True)
@@ -82,6 +80,7 @@ class Fetcher:
         self._in_place: dict[str, Fetched] = {}
         self._fresh_for, self._offline = fresh_for, False
         self._asked: set[str] = set()
+        self._witness = ""
         self._absent_lists: set[str] = set()
         self._fresh_lists: set[str] = set()
 
@@ -124,7 +123,7 @@ class Fetcher:
     def discard(self, path: str) -> None:
         """Remove a file from the cache with what is known about it; a later `get` fetches it again."""
         target = safe_join(self.cache, path)
-        for suffix in (".fetched.json", "", ".part", ".bad", *_LITTER):
+        for suffix in (".fetched.json", "", ".part", ".bad", *LITTER):
             sibling(target, suffix).unlink(missing_ok=True)
 
     def _get(self, file: File) -> Fetched:
@@ -176,6 +175,7 @@ class Fetcher:
             self.discard(file.path)
             return None
         self._tidy(target)
+        self._witness = file.path
         return Fetched(**asdict(known), local=target, reused=True, owned=True)
 
     def still(self, known: Provenance) -> bool:
@@ -183,7 +183,7 @@ class Fetcher:
 
         An archive that cannot be reached is asked once: on a machine without internet the cache is what there is.
         """
-        if self._offline or known.path in self._asked or _age(known.time) < self._fresh_for:
+        if self._offline or known.path in self._asked or known.age < self._fresh_for:
             return True
         self._asked.add(known.path)
         try:
@@ -208,7 +208,7 @@ class Fetcher:
         for copy in range(1, self._copies + 1):
             algorithms = ("sha256", wanted[0]) if wanted else ("sha256",)
             arrival = self.source.fetch(
-                file.path, part, Order(self.gate, limit, algorithms, self._on_bytes, file.query)
+                file.path, part, Order(self.gate, limit, algorithms, self._on_bytes, file.query, self._witness)
             )
             if wanted and file.checksums and arrival.digests[wanted[0]] != wanted[1]:
                 wanted = self._renewed(file, wanted)
@@ -241,8 +241,9 @@ class Fetcher:
         """Sidecar, then rename: whichever moment a kill picks, `_reuse` or `_finish` know what to do."""
         with part.open("rb") as handle:
             os.fsync(handle.fileno())
-        known = _provenance(file, arrival)
+        known = arrival.provenance(file.path)
         self._asked.add(file.path)
+        self._witness = file.path
         write_json(sibling(target, ".fetched.json"), {**asdict(known), "source": self.source.name})
         self._rename(part, target)
         return Fetched(**asdict(known), local=target, reused=False, owned=True)
@@ -254,7 +255,7 @@ class Fetcher:
 
     def _tidy(self, target: Path) -> None:
         """Remove what is of no use beside a finished file; a kill may have left some."""
-        for suffix in _LITTER:
+        for suffix in LITTER:
             sibling(target, suffix).unlink(missing_ok=True)
 
     def _set_aside(self, local: Path, target: Path) -> None:
@@ -273,7 +274,7 @@ class Fetcher:
             arrival = Arrival(facts.st_size, found, local.as_uri(), "", modified(local))
             if problem := self._problem(file, local, arrival, wanted):
                 raise DamagedError(f"{local} cannot be used: {problem}")
-            seen = Fetched(**asdict(_provenance(file, arrival)), local=local, reused=True, owned=False)
+            seen = Fetched(**asdict(arrival.provenance(file.path)), local=local, reused=True, owned=False)
             self._in_place[key] = seen
         return seen
 
@@ -303,18 +304,3 @@ class Fetcher:
             if file.checksums not in self._fresh_lists:
                 self.discard(file.checksums)
             return self._expected(file)
-
-
-def _provenance(file: File, arrival: Arrival) -> Provenance:
-    now = datetime.now(UTC).strftime(_CLOCK)
-    facts = (arrival.bytes, arrival.digests["sha256"], arrival.etag, arrival.modified)
-    return Provenance(file.path, arrival.url, *facts, now)
-
-
-def _age(moment: str) -> float:
-    """Seconds since a time in a sidecar; without end if it cannot be read or lies ahead (a clock was turned)."""
-    try:
-        age = (datetime.now(UTC) - datetime.strptime(moment, _CLOCK).replace(tzinfo=UTC)).total_seconds()
-    except ValueError:
-        return float("inf")
-    return age if age > -60 else float("inf")

@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import urljoin, urlsplit
 
@@ -23,6 +21,7 @@ import urllib3
 from mmu.archive.credentials import HostAuth
 from mmu.archive.host import HostGate
 from mmu.archive.part import BLOCK, Part, Version
+from mmu.archive.status import Again, Withheld, check_status
 from mmu.errors import AbsentUpstreamError, DownloadError
 
 _RANGE = re.compile(r"^bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)$", re.ASCII)
@@ -59,14 +58,6 @@ class Patience:
     read: float = 60.0
     slow_rate: float = 1024.0
     slow_window: float = 60.0
-
-
-class Again(Exception):
-    """This attempt failed, another may not; `reached` is False where the host gave no answer at all."""
-
-    def __init__(self, reason: str, reached: bool = True) -> None:
-        super().__init__(reason)
-        self.reached = reached
 
 
 def user_agent() -> str:
@@ -124,6 +115,7 @@ class HttpClient:
 
         Raises:
             Again: it did not get there; what arrived intact stays in the part.
+            Withheld: there is no such file, or we are banned.
             AbsentUpstreamError, DownloadError: no later attempt would help.
         """
         headers = {}
@@ -136,7 +128,8 @@ class HttpClient:
             if response.status_code == 416:
                 part.restart()
             if response.status_code in self._absent:
-                raise AbsentUpstreamError(f"The archive has no such file: {part.url} (HTTP {response.status_code}).")
+                kind = Withheld if response.status_code == 403 else AbsentUpstreamError
+                raise kind(f"The archive has no such file: {part.url} (HTTP {response.status_code}).")
             check_status(response, gate, part.url, self._login)
             declared = _position(response, part)
             if declared > limit or part.size > limit:
@@ -215,42 +208,6 @@ class HttpClient:
                 )
             url = target.geturl()
         raise DownloadError(f"{start.geturl()}: more than {_HOPS} redirects.")
-
-
-def check_status(response: requests.Response, gate: HostGate, asked: str = "", login: str = "") -> None:
-    """Let good answers pass and say what all others mean; `asked` is the URL before redirects."""
-    status, url = response.status_code, response.url.partition("?")[0]
-    asked = asked or url
-    if status in (200, 206):
-        kind = response.headers.get("Content-Type", "").lower()
-        if kind.startswith(("text/html", "application/xhtml")) and not asked.endswith((".html", ".htm", "/")):
-            raise Again("the archive sent a web page instead of the file")
-        return
-    if status in (401, 403):
-        asks = status == 401 or "WWW-Authenticate" in response.headers or "Authorization" in response.request.headers
-        guess = (
-            f"it wants credentials: {login or 'this survey declares no login'}"
-            if asks
-            else "it looks like a ban or a missing permission: stop, and ask the archive"
-        )
-        gate.stop(f"{gate.host} refused access (HTTP {status}) at {url}; {guess}.")
-        raise DownloadError(f"{gate.host} refused access (HTTP {status}) at {url}; {guess}.")
-    if status in (429, 503):
-        gate.pause(retry_after(response.headers.get("Retry-After", "")))
-    if status in (408, 416, 425, 429) or status >= 500:
-        raise Again(f"HTTP {status} {response.reason or ''}".strip())
-    raise DownloadError(f"{url}: HTTP {status} {response.reason or ''}, which no second attempt would cure.")
-
-
-def retry_after(text: str) -> float:
-    """Seconds that a `Retry-After` header asks for, given as a number or a date; 0 where there is none."""
-    try:
-        if text.strip().isdigit():
-            return float(text)
-        moment = parsedate_to_datetime(text)
-        return (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-    except (ValueError, OverflowError):
-        return 0.0
 
 
 def _whole_number(text: str) -> int:

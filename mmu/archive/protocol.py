@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, Self
 
 from mmu.archive.host import HostGate
+
+_CLOCK = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True)
 class Order:
     """How one file is to be fetched: which digests are wanted, how large it may get, through which gate.
 
-    `query` is what to ask the archive's service, where the file is the answer to a question (`File.query`).
+    `query` is what to ask the archive's service, where the file is the answer to a question (`File.query`); `witness`
+    is another file, which this source had before.
     """
 
     gate: HostGate
@@ -22,6 +26,7 @@ class Order:
     algorithms: tuple[str, ...] = ("sha256",)
     on_bytes: Callable[[int], None] = lambda count: None
     query: str = ""
+    witness: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,11 @@ class Arrival:
     url: str
     etag: str
     modified: str = ""
+
+    def provenance(self, path: str) -> Provenance:
+        """That these bytes were verified now."""
+        now = datetime.now(UTC).strftime(_CLOCK)
+        return Provenance(path, self.url, self.bytes, self.digests["sha256"], self.etag, self.modified, now)
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,16 @@ class Provenance:
     etag: str
     modified: str
     time: str
+
+    @property
+    def age(self) -> float:
+        """Seconds since then; without end if the time cannot be read or lies ahead (a clock was turned)."""
+        try:
+            verified = datetime.strptime(self.time, _CLOCK).replace(tzinfo=UTC)
+        except ValueError:
+            return float("inf")
+        age = (datetime.now(UTC) - verified).total_seconds()
+        return age if age > -60 else float("inf")
 
 
 class Source(Protocol):

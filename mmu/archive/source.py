@@ -10,10 +10,11 @@ from urllib.parse import quote, urlsplit
 from mmu.archive.credentials import Credentials, HostAuth, find_credentials, how_to
 from mmu.archive.desk import Desk
 from mmu.archive.host import HostGate
-from mmu.archive.http import Again, HttpClient, Message, Patience, is_loopback
+from mmu.archive.http import HttpClient, Message, Patience, is_loopback
 from mmu.archive.part import Part, Version, digests, modified, safe_join
 from mmu.archive.protocol import Arrival, Closing, Order, Provenance, Source
 from mmu.archive.simulated import SimulatedSource
+from mmu.archive.status import Again, Withheld
 from mmu.errors import AbsentUpstreamError, DownloadError, UsageError
 from mmu.survey import Release, Service, Survey
 
@@ -77,11 +78,24 @@ class HttpSource(Closing):
         try:
             if not growing.complete:
                 self._insist(growing, order)
+        except Withheld:
+            self._refuse_ban(growing.url, order)
+            raise
         finally:
             growing.close()
         order.gate.succeeded()
         version = growing.version
         return Arrival(growing.size, growing.digests(), growing.url, version.etag, version.modified)
+
+    def _refuse_ban(self, url: str, order: Order) -> None:
+        """A 403 says that a file is absent only where one that we have had before is not refused as well."""
+        if not (order.witness and self.has(order.witness, order.gate)):
+            text = (
+                f"{self.host} refused access (HTTP 403) at {url}; it looks like a ban or a missing permission: stop, "
+                "and ask the archive."
+            )
+            order.gate.stop(text)
+            raise DownloadError(text)
 
     def _ask(self, path: str, part: Path, order: Order, service: Service) -> Arrival:
         """The answer to a question; asked anew each time, as there is nothing to go on from."""

@@ -63,6 +63,7 @@ class DaskExecutor:
     def __init__(self, workers: int, scheduler: str | None) -> None:
         os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
         import dask
+        import distributed  # noqa: F401 - its defaults first: `close` takes out again what the options below put in
 
         # A task whose worker died is tried twice more; then it is the task that is to blame.
         options = {"distributed.scheduler.allowed-failures": 2, "distributed.deploy.lost-worker-timeout": "2s"}

@@ -13,7 +13,7 @@ from mmu.build.hold import hold
 from mmu.build.plan import unit_files
 from mmu.build.planner import make_plan
 from mmu.build.progress import Progress
-from mmu.build.run import opened, raw_lock
+from mmu.build.raw import opened, raw_lock
 from mmu.build.spec import BuildSpec
 from mmu.errors import AbsentUpstreamError
 from mmu.survey import File

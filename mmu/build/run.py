@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import platform
 import shutil
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -20,11 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmu.archive.fetch import FRESH_FOR_S, Fetcher
-from mmu.archive.part import own_folder
+from mmu.archive.fetch import Fetcher
 from mmu.archive.protocol import Provenance
-from mmu.archive.source import Source, open_source
-from mmu.archive.supplied import with_supplements
 from mmu.build.estimate import Confirm, Estimate, ask, estimate, refuse_without_space
 from mmu.build.executor import open_executor
 from mmu.build.files import writable, write_json
@@ -34,6 +28,7 @@ from mmu.build.ledger import WRITTEN, Folded, Ledger, balance, fold, read_ledger
 from mmu.build.plan import Plan, load_plan
 from mmu.build.planner import make_plan
 from mmu.build.progress import Progress
+from mmu.build.raw import drop_all, drop_folders, drop_raw, opened, raw_lock
 from mmu.build.refresh import Changes, changes
 from mmu.build.spec import BuildSpec
 from mmu.build.work import Work
@@ -85,7 +80,7 @@ def build(spec: BuildSpec, progress: Progress | None = None, confirm: Confirm | 
         spec = _as_there(spec, before, source.name)
         changed = _changed(spec, before, fetcher, progress)
         if before is not None and not (spec.work.exists() or changed) and _complete(before, spec, source.name):
-            _drop_folders(spec) if spec.more or spec.keep_raw or not spec.survey.builds else _drop_raw(spec)
+            drop_all(spec) if spec.last and not spec.keep_raw else drop_folders(spec)
             return _report(spec, before.build, 0.0, done_before=True)
         executor = open_executor(spec.workers, spec.scheduler)
         try:
@@ -121,25 +116,9 @@ def _for_workers(spec: BuildSpec) -> BuildSpec:
     return replace(spec, out=spec.out.absolute(), cache=spec.cache and spec.cache.absolute())
 
 
-@contextmanager
-def opened(spec: BuildSpec, progress: Progress) -> Iterator[tuple[Source, Fetcher]]:
-    """The source of raw files and what fetches from it, with one bucket per host for every mmu of this user."""
-    hosts = own_folder(Path(tempfile.gettempdir()) / f"mmu-hosts-{os.getuid()}")
-    source = with_supplements(open_source(spec.source, spec.survey, spec.release), spec.supplements)
-    fresh_for = 0.0 if spec.refresh else FRESH_FOR_S
-    policy = spec.survey.policy
-    with Fetcher(source, spec.raw, policy, on_bytes=progress.fetched, hosts=hosts, fresh_for=fresh_for) as fetcher:
-        yield source, fetcher
-
-
 def _locks(spec: BuildSpec) -> tuple[Path, Path]:
     """What keeps a second build out of the same release, and out of the same raw files."""
     return spec.root / f".{spec.release.name}.lock", raw_lock(spec)
-
-
-def raw_lock(spec: BuildSpec) -> Path:
-    """What keeps two commands from fetching, and removing, the same raw files."""
-    return spec.raw.with_name(f".{spec.raw.name}.lock")
 
 
 def _as_there(spec: BuildSpec, before: Folded | None, source: str) -> BuildSpec:
@@ -250,10 +229,7 @@ def _finish(spec: BuildSpec, ledger: Ledger, before: Folded | None, source: str,
     built = fold(account, spec.ledger, _facts(spec, ledger.plan, source, formats, started))
     _drop_others(spec, account.shards)
     write_card(spec.root, spec.survey)
-    if not (spec.keep_raw or spec.more) and not (
-        Path(source).is_absolute() and Path(source).is_relative_to(spec.raw.resolve())
-    ):
-        _drop_raw(spec)
+    drop_raw(spec, ledger.plan, source)
     spec.work.rename(_done(spec))  # at once: half a work folder would be planned, and fetched for, again
     shutil.rmtree(_done(spec), ignore_errors=True)
     return _report(spec, built, time.time() - started)
@@ -302,26 +278,6 @@ def _catalogue_files(spec: BuildSpec) -> list[Path]:
     ]
 
 
-def _drop_raw(spec: BuildSpec) -> None:
-    """Raw files are not needed once everything they gave is verified; folders left empty go too."""
-    shutil.rmtree(spec.raw, ignore_errors=True)
-    _drop_folders(spec)
-
-
-def _drop_folders(spec: BuildSpec) -> None:
-    """The cache's folders, where nothing is in them."""
-    with suppress(OSError):
-        spec.raw.rmdir()
-    if spec.cache is None and not spec.raw.exists():
-        shutil.rmtree(spec.raw.parent, ignore_errors=True) if _only_locks(spec.raw.parent) else None
-        with suppress(OSError):
-            spec.raw.parent.parent.rmdir()
-
-
 def _done(spec: BuildSpec) -> Path:
     """What the work folder is called while it is removed."""
     return spec.work.with_name(f".done-{spec.release.name}")
-
-
-def _only_locks(folder: Path) -> bool:
-    return all(path.name.endswith(".lock") for path in folder.iterdir())

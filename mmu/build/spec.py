@@ -31,6 +31,7 @@ class BuildSpec:
         scheduler: None for local workers, or tcp://HOST:PORT, file:PATH, or slurm (`workers` is then how many jobs).
         add: extend what is there by this region instead of refusing.
         more: another release is built next from the same raw files; catalogues stay for it.
+        last: all releases that share raw files were built, this one last; none of the files stay.
         refresh: ask the archive what changed since, and build again what depends on it.
         supplements: name -> folder of files that the archive does not have (`Survey.supplements`).
     """
@@ -49,6 +50,7 @@ class BuildSpec:
     scheduler: str | None = None
     add: bool = False
     more: bool = False
+    last: bool = False
     refresh: bool = False
     keep_raw: bool = False
     supplements: Mapping[str, Path] = field(default_factory=dict)

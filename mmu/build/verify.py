@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -73,6 +73,14 @@ def _verify_release(folder: Path) -> Verdict:
         return Verdict(folder.name, *verify_match(folder))
     if not (folder / "_mmu" / "build.json").is_file():
         return _without_ledger(folder)
+    verdict = _held_against_the_ledger(folder)
+    if not (folder.parent / f".building-{folder.name}").exists():
+        return verdict
+    words = f"{folder}: a build that extends it is unfinished; run it again to go on."
+    return replace(verdict, problems=(*verdict.problems, words))
+
+
+def _held_against_the_ledger(folder: Path) -> Verdict:
     if damaged := _ledger_files(folder / "_mmu"):
         return Verdict(folder.name, 0, 0, 0, tuple(damaged))
     try:
@@ -84,8 +92,6 @@ def _verify_release(folder: Path) -> Verdict:
     listed = ledger.objects.filter(pc.equal(ledger.objects["status"], WRITTEN))
     for shard in ledger.shards:
         problems += _shard(folder / "dataset" / shard.partition.path, shard, listed)
-    if (folder.parent / f".building-{folder.name}").exists():
-        problems.append(f"{folder}: a build that extends it is unfinished; run it again to go on.")
     return Verdict(folder.name, len(ledger.shards), len(listed), ledger.build["bytes"], tuple(problems))
 
 

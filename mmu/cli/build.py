@@ -75,6 +75,7 @@ def build(
             scheduler=scheduler,
             add=add,
             more=name != names[-1],
+            last=len(names) > 1 and name == names[-1],
             refresh=refresh,
             keep_raw=keep_raw,
             supplements=o.read_supplements(supply),

@@ -101,6 +101,6 @@ class Cover:
 def _spread(values: Pixels) -> Pixels:
     """Every bit moved to twice its place: half of a nested pixel number."""
     out = np.zeros_like(values)
-    for bit in range(MAX_ORDER):
+    for bit in range(int(values.max(initial=0)).bit_length()):
         out |= ((values >> bit) & 1) << (2 * bit)
     return out

@@ -18,12 +18,13 @@ import pytest
 
 from mmu.archive import fetch, host, part
 from mmu.archive.fetch import Fetcher
-from mmu.archive.http import HttpClient, Patience, retry_after
+from mmu.archive.http import HttpClient, Patience
 from mmu.archive.part import sibling
 from mmu.archive.source import FolderSource, HttpSource
+from mmu.archive.status import retry_after
 from mmu.errors import AbsentUpstreamError, DownloadError, UsageError
 from mmu.survey import File, Policy
-from tests.archive.server import FREELY, QUICK
+from tests.archive.server import ANY, FREELY, QUICK
 
 PATH = "south/coadd/000/image.fits"
 LIST = "south/coadd/000/brick.sha256sum"
@@ -658,7 +659,32 @@ def test_nothing_is_copied_from_a_folder(tmp_path: Path, image: bytes) -> None:
 
 
 def test_an_archive_may_say_absent_in_its_own_way(archive: Any, tmp_path: Path, faults: Any) -> None:
-    archive.fail("a.fits", faults.status(403))
-    source = HttpSource(archive.url, QUICK, absent=(404, 403))
-    with Fetcher(source, tmp_path / "cache", FREELY) as fetcher, pytest.raises(AbsentUpstreamError, match="HTTP 403"):
-        fetcher.get(File("a.fits", 0))
+    archive.add("there.txt", b"words")
+    archive.fail("a.fits", faults.status(403), lasting=True)
+    with Fetcher(may_withhold(archive), tmp_path / "cache", FREELY) as fetcher:
+        fetcher.get(File("there.txt", 5))
+        with pytest.raises(AbsentUpstreamError, match="HTTP 403"):
+            fetcher.get(File("a.fits", 0))
+    with Fetcher(may_withhold(archive), tmp_path / "cache", FREELY) as fetcher:
+        fetcher.get(File("there.txt", 5))  # from the cache
+        with pytest.raises(AbsentUpstreamError, match="HTTP 403"):
+            fetcher.get(File("a.fits", 0))
+
+
+@pytest.mark.parametrize("had", [False, True], ids=["the first file", "in the middle"])
+def test_a_ban_is_not_taken_for_absence(archive: Any, tmp_path: Path, faults: Any, had: bool) -> None:
+    archive.add("there.txt", b"words")
+    with Fetcher(may_withhold(archive), tmp_path / "cache", FREELY) as fetcher:
+        if had:
+            fetcher.get(File("there.txt", 5))
+        archive.fail(ANY, faults.status(403), lasting=True)
+        for _ in range(2):
+            with pytest.raises(DownloadError, match="looks like a ban") as told:
+                fetcher.get(File("a.fits", 0, required=False))
+            assert not isinstance(told.value, AbsentUpstreamError)
+    assert len(archive.asked) == (3 if had else 1), "the host was left alone at once"
+
+
+def may_withhold(archive: Any) -> HttpSource:
+    """An archive that says 403 of what it does not have, as jwst's does."""
+    return HttpSource(archive.url, QUICK, absent=(404, 403))

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from mmu.archive import fetch
-from mmu.archive.fetch import Fetcher
+from mmu.archive.fetch import FRESH_FOR_S, Fetcher
 from mmu.archive.part import Version
+from mmu.archive.protocol import Provenance
 from mmu.survey import File
 
 Make = Callable[..., Fetcher]
@@ -19,7 +19,7 @@ PATH = "a/image.fits"
 
 
 def old(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "_age", lambda moment: 2 * fetch.FRESH_FOR_S)
+    monkeypatch.setattr(Provenance, "age", 2 * FRESH_FOR_S)
 
 
 def test_a_young_file_is_not_asked_about(archive: Any, make: Make, image: bytes) -> None:

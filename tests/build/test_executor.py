@@ -34,6 +34,19 @@ def test_no_scheduler_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
         DaskExecutor(1, "not-an-address://nowhere")
 
 
+def test_dask_is_left_as_it_was() -> None:
+    """For others in the same process, that use Dask after us."""
+    script = (
+        "import mmu.build.executor as e\n"
+        "try: e.DaskExecutor(1, 'not-an-address://nowhere')\n"
+        "except e.UsageError: pass\n"
+        "import dask\n"
+        "print(dask.config.get('distributed.scheduler.allowed-failures'), dask.config.get('distributed.comm.retry'))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("3 {")
+
+
 @pytest.mark.slow
 def test_a_scheduler_file_is_waited_for(tmp_path: Path) -> None:
     """As in a job: scheduler and worker start beside the build, in their own time."""

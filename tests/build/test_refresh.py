@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from mmu.archive import fetch
+from mmu.archive.protocol import Provenance
 from mmu.build import run, unit
 from mmu.build.journal import Journal
 from mmu.survey import File, Group
@@ -136,7 +136,7 @@ def test_a_catalogue_replaced_between_a_kill_and_the_next_run(
 ) -> None:
     killed(toy, tmp_path / "out", Journal, "add", 6)
     release_anew(toy, everything)
-    monkeypatch.setattr(fetch, "_age", lambda moment: 1e6)
+    monkeypatch.setattr(Provenance, "age", 1e6)
     assert toy.build(tmp_path / "out").code == 0
     toy.build(tmp_path / "whole")
     assert tree(tmp_path / "out/toy") == tree(tmp_path / "whole/toy")

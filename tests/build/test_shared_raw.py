@@ -30,3 +30,27 @@ def test_all_releases_fetch_the_catalogue_once_and_leave_nothing(folder: Path, t
     for release in get_survey("sdss").builds:
         assert (tmp_path / "sdss" / release / "_mmu/build.json").is_file()
     assert not list((tmp_path / ".cache").rglob("*.fits"))
+
+
+@pytest.mark.slow
+def test_one_release_leaves_what_was_fetched_for_the_others(folder: Path, tmp_path: Path) -> None:
+    """As on a cluster: `mmu fetch` with the archive in reach, then builds without it, one release at a time."""
+    with serving(folder) as archive:
+        where = ["--source", archive.url, "--out", str(tmp_path)]
+        build = ["-j", "0", "-q", "--max-objects", "1", *where]
+        result = CliRunner().invoke(app, ["build", "sdss", "--release", "segue1", "--keep-raw", *build])
+        assert result.exit_code == 1, "the archive has the catalogue only"
+        raw = tmp_path / ".cache/sdss/all"
+        catalogue = next(raw.rglob("specObj-dr17.fits"))
+        other = raw / "sdss/spectro/redux/other.fits"  # as `mmu fetch` has put it there for another release
+        other.parent.mkdir(parents=True, exist_ok=True)
+        other.write_bytes(b"another release's")
+        for release, left in (("segue2", True), ("boss", True), ("eboss", False)):
+            if not left:
+                other.unlink()
+            asked = len(archive.asked)
+            CliRunner().invoke(app, ["build", "sdss", "--release", release, *build])
+            assert (tmp_path / "sdss" / release / "_mmu/build.json").is_file()
+            assert not [seen.path for seen in archive.asked[asked:] if "specObj" in seen.path]
+            assert (other.is_file(), catalogue.is_file()) == (left, left)
+        assert not (tmp_path / ".cache").exists(), "with nothing of another release there, all of it goes"

@@ -15,7 +15,7 @@ from mmu.build.journal import Journal
 from mmu.build.status import status
 from mmu.cli import app
 from mmu.errors import UsageError
-from tests.build.test_bad_input import killed
+from tests.build.test_bad_input import killed, problems
 
 
 def said(path: Path) -> str:
@@ -41,6 +41,17 @@ def test_a_partial_one_says_what_is_missing_and_why(toy: Any, tmp_path: Path) ->
     assert "run the same command to try it again" in words
     assert "failed 6 objects: file not as the data model says" in words
     assert "for example: u1: not as the data model says" in words
+
+
+def test_verify_says_that_a_build_is_unfinished_whatever_else_is_wrong(toy: Any, tmp_path: Path) -> None:
+    """Killed while the ledger's files are replaced one after the other: they are not of one build then."""
+    toy.build(tmp_path / "out")
+    (tmp_path / "out/toy/.building-v1").mkdir()
+    with (tmp_path / "out/toy/v1/_mmu/objects.parquet").open("ab") as file:
+        file.write(b"of another build")
+    first, last = problems(tmp_path / "out/toy")
+    assert "objects.parquet was changed" in first
+    assert "unfinished; run it again" in last
 
 
 def test_a_dead_one(toy: Any, tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_the_order_of_the_rows_and_the_threads_do_not_matter(
     k = 3 if mode == "knn" else 1
     ids1, ids2 = np.arange(len(a)), np.arange(len(b))
     found = match(*first, *second, radius, mode, k, id1=ids1, id2=ids2)
-    mixed = match(*(axis[a] for axis in first), *(axis[b] for axis in second), radius, mode, k, id1=a, id2=b, threads=4)
+    mixed = match(first[0][a], first[1][a], second[0][b], second[1][b], radius, mode, k, id1=a, id2=b, threads=4)
     assert {(i, j) for i, j in zip(a[mixed.i].tolist(), b[mixed.j].tolist(), strict=True)} == set(pairs(found))
 
 
@@ -201,7 +201,7 @@ def test_nothing_matches_nothing(mode: str) -> None:
         (
             [1.0, 2.0, 3.0],
             [0.0, 0.0, -90.001],
-            "1 of 3 rows without a position .the first is row 2: RA 0.0, Dec -91.0",
+            "1 of 3 rows without a position .the first is row 2: RA 3.0, Dec -90.001",
         ),
     ],
 )

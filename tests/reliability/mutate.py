@@ -337,7 +337,7 @@ def column(how: str) -> Callable[[list[Part], Random], list[Part] | None]:
         elif how == "retyped":
             if values.dtype.kind in "SU":
                 columns[place] = fits.Column(one.name, "D", array=np.zeros(len(values)))
-            elif random.random() < 0.3 or values.ndim > 1:
+            elif random.random() < 0.3 or values.ndim > 1 or values.dtype.kind == "O":  # rows of several lengths
                 columns[place] = fits.Column(one.name, "20A", array=np.full(len(values), "n/a"))
             else:
                 columns[place] = fits.Column(one.name, "E" if random.random() < 0.5 else "D", array=values)

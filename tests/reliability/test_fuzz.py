@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from zlib import crc32
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -219,3 +221,14 @@ def test_a_wrong_row_would_be_noticed(runner: Worker, tmp_path: Path) -> None:
     outcome = fuzzed.run(path, gzip.compress("\n".join([*lines, ""]).encode()), exact=True, relisted=True)
     assert any("not the golden value" in wrong for wrong in outcome.wrong)
     assert fuzzed.run(path, fuzzed.healthy[path], exact=True, relisted=False) == Outcome(rows=outcome.rows)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "column" in kind and "CSV" not in kind])
+def test_columns_of_arrays_of_several_lengths_can_be_spoiled(kind: str) -> None:
+    """The harness itself: Gaia's real FITS files have such columns."""
+    arrays = np.array([np.arange(n, dtype=np.float32) for n in (3, 5)], dtype=object)
+    table = fits.BinTableHDU.from_columns([fits.Column("x", "PE()", array=arrays)])
+    buffer = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(buffer)
+    for seed in range(8):
+        mutated(kind, buffer.getvalue(), np.random.default_rng(seed), False)

@@ -134,7 +134,7 @@ class Lane:
                 assert ended.code == 0, (how, ended.said)
                 break
             self.half_done(out, golden, how)
-            had = self.verified(out)
+            had = self.verified(out, golden)
             self.archive.asked.clear()
         ended = self._whole(self.mmu(out, kind.words))
         assert not had & {asked.path for asked in self.archive.asked}, (how, "verified, and fetched again")
@@ -164,7 +164,7 @@ class Lane:
             assert not (out / "gaia" / RELEASE / "_mmu").exists()
             return
         if not found:
-            assert tree(out / "gaia") in (golden.first, golden.files), how
+            assert lasting(tree(out / "gaia")) in (golden.first, golden.files), how
         else:
             try:
                 mmu.open(out / "gaia").table(["object_id"])
@@ -172,21 +172,29 @@ class Lane:
                 return
             assert any("unfinished" in problem or "never finished" in problem for problem in found), (how, found)
 
-    def verified(self, out: Path) -> set[str]:
+    def verified(self, out: Path, golden: Golden) -> set[str]:
         """Raw files that need not be fetched again: in the cache under their own names, or read and journalled."""
         cache = out / ".cache/gaia" / RELEASE
         there = {str(path.relative_to(cache)) for path in cache.rglob("*") if path.name.endswith((".gz", "SUM.txt"))}
         for entry in read_journal(out / f"gaia/.building-{RELEASE}/journal.jsonl"):
             there |= {file["path"] for file in entry.get("files", [])}
-        ledger = None if golden_ledger_is_old(out) else ledger_of(out)
+        ledger = None if ledger_is_old(out, golden.base) else ledger_of(out)
         for row in ledger.units["files"].to_pylist() if ledger else []:
             there |= {file["path"] for file in json.loads(row)}
         return there
 
 
-def golden_ledger_is_old(out: Path) -> bool:
-    """True while a build is under way: a ledger that is there may be the one it extends."""
-    return (out / f"gaia/.building-{RELEASE}").exists()
+def ledger_is_old(out: Path, base: Path | None) -> bool:
+    """True before a build's own ledger is there: one that is there is then of the build that it extends."""
+    if (out / f"gaia/.building-{RELEASE}").exists():
+        return True
+    before, now = (folder / "gaia" / RELEASE / "_mmu/build.json" for folder in (base or out, out))
+    return base is not None and now.is_file() and now.read_bytes() == before.read_bytes()
+
+
+def lasting(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Without what the next run removes: a work folder that is being removed, a note that is being written."""
+    return {n: d for n, d in files.items() if not (n.startswith(".done-") or n.endswith(".tmp"))}
 
 
 def ledger_of(out: Path) -> Folded | None:

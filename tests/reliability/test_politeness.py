@@ -21,8 +21,9 @@ import pytest
 
 from mmu.archive import source
 from mmu.archive.fetch import Fetcher
-from mmu.archive.http import Again, HttpClient
+from mmu.archive.http import HttpClient
 from mmu.archive.source import HttpSource
+from mmu.archive.status import Again
 from mmu.build.fetch import fetch_raw
 from mmu.build.progress import Progress
 from mmu.errors import DownloadError

@@ -15,10 +15,8 @@ import pytest
 import mmu.dataset
 from mmu.decoding import decode
 from mmu.shards.catalogue import write_catalogue
-from mmu.shards.margin import RING_ORDER, ring
-from mmu.sky.healpix import pixel, separation_deg
-from mmu.sky.partition import Partition
-from tests.shards.sample import RELEASE, SIDE, SURVEY, WAVES, records, write
+from mmu.sky.healpix import separation_deg
+from tests.shards.sample import RELEASE, SIDE, SURVEY, WAVES, write
 
 ROWS = 300
 
@@ -184,21 +182,3 @@ def test_margin_holds_every_neighbour_and_scalars_only(built: Built) -> None:
         assert wanted <= found
         assert not found & set(ids[inside])
         assert not path.exists() or table.column_names == ["_healpix_29", *RELEASE.schema.scalars]
-
-
-@pytest.mark.parametrize("leaf", [Partition(0, 4), Partition(5, 300), Partition(13, 12345), Partition(14, 98765)])
-def test_the_ring_covers_ten_arcsec_around_a_partition(leaf: Partition) -> None:
-    import healpy
-
-    corners = healpy.boundaries(1 << leaf.order, leaf.pixel, step=256, nest=True).T
-    east = np.cross([0.0, 0.0, 1.0], corners)
-    east /= np.linalg.norm(east, axis=1, keepdims=True)
-    north = np.cross(corners, east)
-    angle = np.linspace(0, 2 * np.pi, 16, endpoint=False)[:, None, None]
-    around = corners + np.radians(10 / 3600) * (np.cos(angle) * east + np.sin(angle) * north)
-    ra, dec = healpy.vec2ang(around.reshape(-1, 3), lonlat=True)
-    keys = pixel(ra, dec)
-    outside = keys[(keys < leaf.span[0]) | (keys >= leaf.span[1])]
-    assert np.isin(outside >> (2 * (29 - RING_ORDER)), ring(leaf)).all()
-    mine = pixel(*records(1).select(["ra", "dec"]).to_pandas().to_numpy().T)  # a far position is not in it
-    assert not np.isin(mine >> (2 * (29 - RING_ORDER)), ring(Partition(13, 12345))).any()

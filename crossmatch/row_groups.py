@@ -1,0 +1,49 @@
+"""Row groups once read, kept a while: the parts of the sky around theirs need their borders too.
+
+Row groups follow the sky's order, so a part's neighbours come soon after it, and a few hundred megabytes hold what they
+share: without this each large row group would be decoded three times over.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+import pyarrow as pa
+
+MOST_BYTES = 160_000_000
+
+
+class RowGroups:
+    """Tables by key, the latest used; safe to use from several threads."""
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self.most_bytes = most_bytes
+        self._kept: OrderedDict[Hashable, pa.Table] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, read: Callable[[], pa.Table]) -> pa.Table:
+        """The table of a key; read if it is not kept."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        table = read()
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = table
+                self._bytes += table.nbytes
+            while self._bytes > self.most_bytes:
+                self._bytes -= self._kept.popitem(last=False)[1].nbytes
+        return table
+
+    def clear(self) -> None:
+        with self._lock:
+            self._kept.clear()
+            self._bytes = 0
+
+
+KEPT = RowGroups()
+"""Those of this process."""
