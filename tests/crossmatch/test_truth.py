@@ -19,7 +19,8 @@ def test_a_simulated_sky_is_recovered(tmp_path: Path) -> None:
     """Each survey misses a fifth of the objects; where one is missed, a neighbour may be taken for it."""
     truth = Sky(fields=(Field("corner", 185.625, 0.0, 0.25), Field("zero", 0.0, -30.0, 0.15))).objects()
     random = np.random.default_rng(2026)
-    seen, paths, true_id = {}, {}, {}
+    seen, paths = {}, {}
+    true_id: dict[str, int] = {}
     for name, orders in (("a", [3, 5]), ("b", [9])):
         seen[name] = np.flatnonzero(random.random(len(truth)) < SEEN)
         here = truth[seen[name]]
