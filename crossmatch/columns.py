@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from crossmatch.level import Flags, Found, Objects, ids_of, runs
 from crossmatch.matcher import Rows
@@ -73,8 +74,10 @@ def association_rows(
 
 
 def _sorted(table: pa.Table, rule: Rule) -> pa.Table:
-    sky = table[SKY].to_numpy()
-    if (np.diff(sky) >= 0).all():
+    steps, ids = np.diff(table[SKY].to_numpy()), table["object_id"]
+    same = np.flatnonzero(steps == 0)
+    ordered = pc.less_equal(ids.take(pa.array(same)), ids.take(pa.array(same + 1)))
+    if (steps >= 0).all() and pc.all(ordered, min_count=0).as_py():
         return table
     keys = [SKY, "object_id", *([f"{rule.names[1]}_rank"] if rule.several else [])]
     return table.sort_by([(key, "ascending") for key in keys])
