@@ -30,7 +30,7 @@ def joined(rule: Rule, members: Sequence[Member], done: Sequence[Tile]) -> Assoc
     """All parts together, in memory."""
     schema = arrow_schema(association_schema(rule))
     tables = [tile.table for tile in done if tile.table is not None]
-    table = pa.concat_tables(tables).combine_chunks() if tables else schema.empty_table()
+    table = pa.concat_tables(tables) if tables else schema.empty_table()
     return Association(rule, tuple(members), added_up(rule, done), len(table), memory=table)
 
 

@@ -58,8 +58,7 @@ class TablePart:
     table: pa.Table
 
     def places(self, cover: Cover) -> pa.Table:
-        keep = cover.covers(self.table[SKY].to_numpy())
-        return self.table if keep.all() else self.table.filter(pa.array(keep))
+        return _covered(self.table, cover)
 
 
 @dataclass(frozen=True)
@@ -99,8 +98,7 @@ class FilesPart:
                     version = version_of(path) if sizes[some[0]] >= _LARGE_GROUP else None
                     stamp = (str(path), version, some[0], start, self.names)
                     found = decode() if version is None else KEPT.get(stamp, decode)
-                    keep = None if whole else cover.covers(found[SKY].to_numpy())
-                    yield found if keep is None or keep.all() else found.filter(pa.array(keep))
+                    yield found if whole else _covered(found, cover)
         except MmuError:
             raise
         except (pa.ArrowException, OSError, KeyError) as problem:
@@ -112,6 +110,15 @@ class FilesPart:
     ) -> pa.Table:
         table = file.read_row_groups(groups, columns=self.names.columns, use_threads=False)
         return as_places(table, self.names, str(path), rows, partition)
+
+
+def _covered(places: pa.Table, cover: Cover) -> pa.Table:
+    """The places in a cover; a look at the first and the last tells for most row groups that all are."""
+    sky = places[SKY].to_numpy()
+    if len(sky) and cover.inside(np.array([sky.min(), sky.max()])).all():
+        return places
+    keep = cover.covers(sky)
+    return places if keep.all() else places.filter(pa.array(keep))
 
 
 def _starts(paths: Sequence[Place]) -> list[int]:

@@ -16,7 +16,7 @@ import surveys.hsc.service as service
 from mmu.archive.credentials import Credentials
 from mmu.archive.fetch import Fetcher
 from mmu.archive.source import HttpSource
-from mmu.build import run
+from mmu.build import raw
 from mmu.build.run import build
 from mmu.build.spec import BuildSpec
 from mmu.errors import DamagedError, DownloadError
@@ -229,7 +229,7 @@ def test_a_build_from_the_archive_is_that_of_the_simulated_sky(
 
     region = "cone:185.66,0.1,0.012"
     simulated = build(BuildSpec("hsc", tmp_path / "one", source="simulated", regions=(region,), workers=0))
-    monkeypatch.setattr(run, "open_source", opened)
+    monkeypatch.setattr(raw, "open_source", opened)
     real = build(BuildSpec("hsc", tmp_path / "two", regions=(region,), workers=0))
     assert real.counts == simulated.counts
     assert real.counts["written"] > 3
