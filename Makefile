@@ -30,7 +30,7 @@ check: install  ## Style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
-reliability: install  ## Every fault, 200 kills, thousands of bad files; writes docs/reliability.md (about an hour)
+reliability: install  ## Every fault, 200 kills, thousands of bad files; writes docs/reliability.md (over an hour)
 	for tests in tests/reliability/test_*.py; do \
 		$(BIN)/python -m pytest -q $$tests --thorough --report docs/reliability.md || exit 1; \
 	done

@@ -21,7 +21,7 @@ from crossmatch.sources import Source, Wanted, open_source
 from mmu.dataset import Dataset
 from mmu.errors import LedgerError, UsageError
 
-FOLDER = "association"
+FOLDER, PAIRS = "association", "pairs"
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from typing import Any
 
 import yaml
 
-from crossmatch.association import FOLDER, Association, Member, open_association, read_facts
+from crossmatch.association import FOLDER, PAIRS, Association, Member, open_association, read_facts
 from crossmatch.columns import association_schema
-from crossmatch.materialize import FOLDER as PAIRS
 from crossmatch.picture import draw_match
 from mmu.dataset import Dataset
 from mmu.dataset import open as open_dataset

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from crossmatch.association import Association, Member, command_of, facts_of
+from crossmatch.association import PAIRS, Association, Member, command_of, facts_of
 from crossmatch.columns import association_schema
 from crossmatch.level import Tally
 from crossmatch.rule import Rule
@@ -71,6 +71,7 @@ def finish(
         "command": command,
     }
     write_account(made, shards, facts)
+    shutil.rmtree(folder.with_name(PAIRS), ignore_errors=True)  # they are of the match that this one replaces
     put_in_place(made, folder)
     return Association(rule, tuple(members), tallies, rows, folder, command=command)
 
@@ -90,13 +91,22 @@ def write_account(made: Path, shards: Sequence[Shard], facts: dict[str, Any]) ->
 
 def put_in_place(made: Path, folder: Path) -> None:
     """Replace a folder by another; killed in between, the same command does it again."""
-    old = folder.with_name(f".old-{folder.name}")
+    old = _replaced(folder)
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
     made.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-    shutil.rmtree(made.parent, ignore_errors=True)
+    drop_leftovers(made.parent, folder)
+
+
+def drop_leftovers(work: Path, folder: Path) -> None:
+    """Remove what a finished folder no longer needs, also where a kill kept that from happening before."""
+    shutil.rmtree(_replaced(folder), ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _replaced(folder: Path) -> Path:
+    return folder.with_name(f".old-{folder.name}")
 
 
 def _counts(shard: Shard) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from crossmatch.association import Association, facts_of, read_facts
-from crossmatch.finish import put_in_place, write_account
+from crossmatch.association import PAIRS, Association, facts_of, read_facts
+from crossmatch.finish import drop_leftovers, put_in_place, write_account
 from crossmatch.gather import Gather
 from crossmatch.pairs import Layout, as_written, lay_out
 from crossmatch.places import SKY
@@ -33,7 +33,6 @@ from mmu.shards.catalogue import skymap, write_objects
 from mmu.shards.parquet import Shard, rows_per_group, write_groups
 from mmu.sky.partition import Partition, partition_tree
 
-FOLDER = "pairs"
 PARTITION_BYTES = 1 << 30
 
 
@@ -59,18 +58,19 @@ def materialize(
     association.check()
     layout = lay_out(association, columns)
     out = source.path.parent
-    folder, work = out / FOLDER, out / ".pairing"
+    folder, work = out / PAIRS, out / ".pairing"
     members = [asdict(member) for member in association.members]
     identity = {"rule": facts_of(association.rule), "members": members,
                 "columns": layout.schema.names, "partition_bytes": partition_bytes}  # fmt: skip
     with hold(out / ".matching.lock"):
         if (facts := read_facts(folder)) is not None and all(facts.get(key) == identity[key] for key in identity):
+            drop_leftovers(work, folder)
             return Dataset(folder)
         started = work / "identity.json"
         if not started.is_file() or json.loads(started.read_text(encoding="utf-8")) != identity:
             shutil.rmtree(work, ignore_errors=True)
         write_json(started, identity)
-        made = work / FOLDER
+        made = work / PAIRS
         shards = _write(source, layout, made / "dataset", partition_bytes, where, progress)
         _finish(association, layout, shards, source, made, identity)
         put_in_place(made, folder)

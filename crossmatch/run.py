@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from crossmatch.association import FOLDER, Association, Member, facts_of, of_facts, read_facts
-from crossmatch.finish import finish, joined
+from crossmatch.finish import drop_leftovers, finish, joined
 from crossmatch.plan import tasks, tiles
 from crossmatch.row_groups import KEPT
 from crossmatch.rule import Rule
@@ -47,6 +47,7 @@ def run_on_disk(
     with hold(out / ".matching.lock"):
         if (facts := read_facts(folder)) is not None:
             if same(facts, identity):
+                drop_leftovers(work, folder)
                 return of_facts(folder, facts)
             if not renew:
                 raise UsageError(_difference(facts, identity, out))

@@ -151,6 +151,24 @@ def test_a_dataset_that_changed_is_refused_with_the_command_that_renews(
         materialize(found, where=Where(0))
 
 
+def test_a_renewed_match_has_no_pairs_of_the_old_one(datasets: dict[str, Path], tmp_path: Path) -> None:
+    materialize(matched(datasets, tmp_path), where=Where(0))
+    crossmatch(datasets, radius_arcsec=0.2, how="left", out=tmp_path, where=Where(0), renew=True)
+    assert not (tmp_path / "pairs").exists()
+    describe(tmp_path)
+    assert mmu.open(tmp_path).release == "association"
+
+
+def test_what_a_kill_left_of_the_replaced_folders_goes(datasets: dict[str, Path], tmp_path: Path) -> None:
+    association = matched(datasets, tmp_path)
+    materialize(association, where=Where(0))
+    left = [tmp_path / name for name in (".old-association", ".old-pairs", ".matching", ".pairing")]
+    for folder in left:
+        (folder / "_mmu").mkdir(parents=True)
+    materialize(matched(datasets, tmp_path), where=Where(0))
+    assert not [folder for folder in left if folder.exists()]
+
+
 def test_a_shard_that_is_gone_is_named(
     datasets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
