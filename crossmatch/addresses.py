@@ -14,7 +14,6 @@ from urllib.parse import unquote, urlsplit
 
 from crossmatch.files import ENDINGS
 from crossmatch.ranges import SCHEMES
-from mmu.archive.http import is_loopback
 from mmu.errors import UsageError
 
 _ON_HUB = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?::([\w.+-]+))?", re.ASCII)
@@ -109,8 +108,11 @@ def located(given: str) -> tuple[Address, str | None]:
         raise UsageError(f"{plain} is followed by a query or a fragment, which may hold a secret: leave it out.")
     if parts.scheme not in SCHEMES:
         raise UsageError(f"{url}: datasets are read from {', '.join(SCHEMES[2:4])} and https, not {parts.scheme!r}.")
-    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        raise UsageError(f"{url}: data comes over https, not http.")
+    if parts.scheme == "http":
+        from mmu.archive.http import is_loopback  # imports an HTTP library
+
+        if not is_loopback(parts.hostname or ""):
+            raise UsageError(f"{url}: data comes over https, not http.")
     return (_in_repo(url, "") if parts.scheme == "hf" else Address(url, url)), None
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crossmatch.level import Flags, Found, Objects, ids_of, runs
+from crossmatch.level import Flags, Found, Objects, runs
 from crossmatch.matcher import Rows
 from crossmatch.places import SKY
 from crossmatch.rule import Rule
@@ -65,8 +65,10 @@ def association_rows(
             keep &= rows[index] >= 0
     kept = np.flatnonzero(keep)
     columns = _identity(rule, places, objects, of[kept])
+    anchors = not maker[kept].any()
     for index, name in enumerate(rule.names):
-        columns |= _reference(name, places[index], rows[index][kept])
+        known = {"object_id": columns["object_id"]} if anchors and not index else {}
+        columns |= _reference(name, places[index], rows[index][kept], known)
         if index:
             columns |= _facts(name, found[index - 1], kept, maker[kept] == index, rule)
     columns["datasets"] = pa.array(sum((row[kept] >= 0).astype(np.int16) for row in rows), pa.int16())
@@ -85,25 +87,26 @@ def _sorted(table: pa.Table, rule: Rule) -> pa.Table:
 
 def _identity(rule: Rule, places: Sequence[pa.Table], objects: Objects, at: Rows) -> dict[str, pa.Array]:
     """Id and position of objects: their maker's; the ids of other makers than the anchor say whose they are."""
-    made = [np.flatnonzero(objects.maker[at] == index) for index in range(len(places))]
-    parts: dict[str, list[pa.Array]] = {name: [] for name in (SKY, "object_id", "ra", "dec")}
+    maker, parts = objects.maker[at], []
+    made = [np.flatnonzero(maker == index) for index in range(len(places))]
     for index, where in enumerate(made):
-        rows = objects.row[at[where]]
-        for name in (SKY, "ra", "dec"):
-            parts[name].append(pa.array(places[index][name].to_numpy()[rows]))
-        ids = ids_of(places[index], rows)
-        whose = [f"{rule.names[index]}:{one}" for one in ids.to_pylist()] if index else None
-        parts["object_id"].append(ids if whose is None else pa.array(whose, pa.string()))
-    back = pa.array(np.argsort(np.concatenate(made), kind="stable"))
-    joined = {name: pa.concat_arrays(arrays) for name, arrays in parts.items()}
-    return joined if len(made[0]) == len(at) else {name: column.take(back) for name, column in joined.items()}
+        picked = places[index].select(["object_id", SKY, "ra", "dec"]).take(pa.array(objects.row[at[where]]))
+        if index and len(where):
+            ids = pa.array([f"{rule.names[index]}:{one}" for one in picked["object_id"].to_pylist()], pa.string())
+            picked = picked.set_column(0, "object_id", ids)
+        parts += [picked] if len(where) else []
+    joined = pa.concat_tables(parts) if parts else places[0].select(["object_id", SKY, "ra", "dec"]).slice(0, 0)
+    if len(parts) > 1:
+        joined = joined.take(pa.array(np.argsort(np.concatenate(made), kind="stable")))
+    return {name: _one(joined[name]) for name in joined.column_names}
 
 
-def _reference(name: str, places: pa.Table, rows: Rows) -> dict[str, pa.Array]:
-    """Id, partition and row of the record of each object; null where there is none."""
-    take = pa.array(rows, mask=rows < 0)
-    picked = places.select(list(_OF_RECORD.values())).take(take)
-    return {f"{name}_{new}": _one(picked[old]) for new, old in _OF_RECORD.items()}
+def _reference(name: str, places: pa.Table, rows: Rows, known: dict[str, pa.Array]) -> dict[str, pa.Array]:
+    """Id, partition and row of the record of each object; null where there is none. Columns known need no look."""
+    wanted = [column for column in _OF_RECORD.values() if column not in known]
+    picked = places.select(wanted).take(pa.array(rows, mask=rows < 0))
+    found = known | {column: _one(picked[column]) for column in wanted}
+    return {f"{name}_{new}": found[old] for new, old in _OF_RECORD.items()}
 
 
 def _facts(name: str, found: Found, kept: Rows, own: Flags, rule: Rule) -> dict[str, pa.Array]:

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,9 @@ from crossmatch.frames import as_arrow, astropy_table
 from crossmatch.places import Names
 from crossmatch.roles import Choice, Given, has_positions
 from mmu.errors import FormatError, MmuError
-from mmu.fits.file import FitsFile, open_fits
+
+if TYPE_CHECKING:
+    from mmu.fits import FitsFile
 
 _NULLS = ["", "null", "NULL", "nan", "NaN", "NA", "N/A", "--"]
 _BLOCK = 16 << 20
@@ -86,6 +88,8 @@ def _of_schema(schema: pa.Schema, read: Callable[[Names], pa.Table]) -> Given:
 
 @contextmanager
 def _fits(path: Path, choice: Choice) -> Iterator[Given]:
+    from mmu.fits import open_fits
+
     with open_fits(path) as file:
         tables = [number for number, hdu in enumerate(file.hdus) if hdu.text("XTENSION") == "BINTABLE"]
         if not tables:

@@ -25,6 +25,8 @@ _CELL_ORDER = 10
 _CELL_RADII = 20.0
 _SPHERE_ARCSEC2 = 4 * np.pi * (np.degrees(1) * 3600) ** 2
 
+_ALL = slice(None)
+
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 
@@ -38,8 +40,9 @@ class Objects:
     def plus(self, maker: int, rows: Rows) -> Objects:
         return Objects(np.r_[self.maker, np.full(len(rows), maker)], np.r_[self.row, rows])
 
-    def made_by(self, maker: int) -> Rows:
-        return np.asarray(self.row[self.maker == maker])
+    def made_by(self, maker: int) -> Rows | slice:
+        """Rows of the dataset that made them; the anchor's records are objects all."""
+        return self.row[self.maker == maker] if maker else _ALL
 
 
 @dataclass
@@ -109,19 +112,18 @@ class Level:
         self.places, self.records, self.here = places, places[index], homes[index]
         self.time = rule.meeting_epoch(index)
         made = [(m, objects.made_by(m)) for m in range(index)]
-        everything = np.arange(len(self.records))
-        ra, dec = (np.concatenate(axis) for axis in zip(*(self._positions(*one) for one in made), strict=True))
-        ids = pa.concat_arrays([ids_of(places[m], rows) for m, rows in made])
-        self.first = Points(ra, dec, ids, "objects'")
-        self.second = Points(*self._positions(index, everything), ids_of(self.records, everything), rule.names[index])
-        self.sky = np.concatenate([places[m][SKY].to_numpy()[rows] for m, rows in made])
-        self.at_home = np.concatenate([homes[m][rows] for m, rows in made])
+        ra, dec = (_joined(axis) for axis in zip(*(self._positions(*one) for one in made), strict=True))
+        ids = [ids_of(places[m], rows) for m, rows in made]
+        self.first = Points(ra, dec, ids[0] if len(ids) == 1 else pa.concat_arrays(ids), "objects'")
+        self.second = Points(*self._positions(index, _ALL), ids_of(self.records, _ALL), rule.names[index])
+        self.sky = _joined([places[m][SKY].to_numpy()[rows] for m, rows in made])
+        self.at_home = _joined([homes[m][rows] for m, rows in made])
         self.errors = None
         if rule.n_sigma is not None:
-            first = np.concatenate([_errors(places[m], rows) for m, rows in made])
-            self.errors = Errors(first, _errors(self.records, everything), rule.n_sigma)
+            first = _joined([_errors(places[m], rows) for m, rows in made])
+            self.errors = Errors(first, _errors(self.records, _ALL), rule.n_sigma)
 
-    def _positions(self, index: int, rows: Rows) -> tuple[Floats, Floats]:
+    def _positions(self, index: int, rows: Rows | slice) -> tuple[Floats, Floats]:
         """Where some records of a dataset are when this level's positions are compared."""
         table = self.places[index]
         ra, dec = table["ra"].to_numpy()[rows], table["dec"].to_numpy()[rows]
@@ -206,10 +208,11 @@ class Level:
         return np.asarray(matched[nearest[row[matched]] != matched])
 
     def _finish(self, tally: Tally, found: Found) -> None:
-        mine = self.at_home[found.of] & (found.row >= 0)
-        flags = np.zeros(len(self.at_home), np.int64)
-        np.bitwise_or.at(flags, found.of[mine], found.flags[mine])
-        tally.matched = len(runs(found.of[mine])[0])
+        mine = np.flatnonzero(self.at_home[found.of] & (found.row >= 0))
+        flags = found.flags[mine]
+        start = runs(found.of[mine])[0]  # an object may have several entries, one after the other
+        flags = np.bitwise_or.reduceat(flags, start) if len(start) < len(flags) else flags
+        tally.matched = len(start)
         tally.ambiguous = int(np.count_nonzero(flags & AMBIGUOUS))
         tally.shared = int(np.count_nonzero(flags & SHARED))
 
@@ -240,17 +243,21 @@ def runs(values: Rows) -> tuple[Rows, Rows]:
     return start, np.diff(np.r_[start, len(values)])
 
 
-def ids_of(places: pa.Table, rows: Rows) -> pa.Array:
+def ids_of(places: pa.Table, rows: Rows | slice) -> pa.Array:
     """Ids of some rows, in one array."""
-    column = places["object_id"]
-    if not (len(rows) == len(places) and (rows == np.arange(len(rows))).all()):
-        column = column.take(pa.array(rows))
+    column = places["object_id"] if isinstance(rows, slice) else places["object_id"].take(pa.array(rows))
     return pa.concat_arrays([*column.chunks, pa.array([], column.type)]) if column.num_chunks != 1 else column.chunk(0)
 
 
-def _errors(places: pa.Table, rows: Rows) -> Floats:
+def _errors(places: pa.Table, rows: Rows | slice) -> Floats:
     """Positional errors; a dataset without them has none."""
-    return places["error"].to_numpy()[rows] if "error" in places.column_names else np.zeros(len(rows))
+    errors = places["error"].to_numpy() if "error" in places.column_names else np.zeros(len(places))
+    return np.asarray(errors[rows])
+
+
+def _joined(pieces: Sequence[Any]) -> Any:
+    """One array of several; not copied if it is the only one."""
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def _shared(row: Rows) -> Rows:

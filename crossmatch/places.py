@@ -7,26 +7,21 @@ the order of the sky.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from crossmatch.ranges import Place, parquet, version_of
-from crossmatch.row_groups import KEPT
-from mmu.errors import FormatError, MmuError, UsageError
+from mmu.errors import UsageError
 from mmu.schema.column import HEALPIX
 from mmu.sky import healpix
 from mmu.sky.halo import Cover
 from mmu.sky.partition import Partition
 
 SKY = HEALPIX.name
-_LARGE_GROUP = 10_000
+_FEW = 10_000
 _TO_ARCSEC = {"deg": 3600.0, "arcsec": 1.0, "mas": 1e-3, "uas": 1e-6, "rad": 206264.80624709636}
 
 
@@ -58,92 +53,15 @@ class TablePart:
     table: pa.Table
 
     def places(self, cover: Cover) -> pa.Table:
-        return _covered(self.table, cover)
+        return covered(self.table, cover)
 
 
-@dataclass(frozen=True)
-class FilesPart:
-    """Some partitions of a catalogue, on disk or at an address: one or more Parquet files each."""
-
-    names: Names
-    files: tuple[tuple[Partition, tuple[Place, ...]], ...]
-
-    def places(self, cover: Cover) -> pa.Table:
-        """The records in a cover; row groups outside it are not read.
-
-        Raises:
-            FormatError: a file cannot be read, or has not the columns it should.
-            UsageError: a record has no position.
-        """
-        tables = [
-            table
-            for partition, paths in self.files
-            for path, start in zip(paths, _starts(paths), strict=True)
-            for table in self._read(path, partition, start, cover)
-        ]
-        return in_sky_order(pa.concat_tables(tables)) if tables else empty(self.names)
-
-    def _read(self, path: Place, partition: Partition, start: int, cover: Cover) -> Iterator[pa.Table]:
-        whole = _within(partition, cover.partition)
-        try:
-            with parquet(path) as file:
-                sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-                first = np.cumsum([start, *sizes])
-                groups = _groups(file, self.names.healpix, cover)
-                large = [group for group in groups if sizes[group] >= _LARGE_GROUP]
-                small = [group for group in groups if sizes[group] < _LARGE_GROUP]
-                for some in [*([group] for group in large), *([small] if small else [])]:
-                    rows = np.concatenate([np.arange(first[group], first[group + 1]) for group in some])
-                    decode = partial(self._decode, file, some, path, partition, rows)
-                    version = version_of(path) if sizes[some[0]] >= _LARGE_GROUP else None
-                    stamp = (str(path), version, some[0], start, self.names)
-                    found = decode() if version is None else KEPT.get(stamp, decode)
-                    yield found if whole else _covered(found, cover)
-        except MmuError:
-            raise
-        except (pa.ArrowException, OSError, KeyError) as problem:
-            msg = f"{path} cannot be read ({problem}); expected a Parquet file with {', '.join(self.names.columns)}."
-            raise FormatError(msg) from problem
-
-    def _decode(
-        self, file: pq.ParquetFile, groups: list[int], path: Place, partition: Partition, rows: np.ndarray[Any, Any]
-    ) -> pa.Table:
-        table = file.read_row_groups(groups, columns=self.names.columns, use_threads=False)
-        return as_places(table, self.names, str(path), rows, partition)
-
-
-def _covered(places: pa.Table, cover: Cover) -> pa.Table:
-    """The places in a cover; a look at the first and the last tells for most row groups that all are."""
+def covered(places: pa.Table, cover: Cover) -> pa.Table:
+    """The places in a cover: stretches of them, not copied, where they are in the order of the sky."""
     sky = places[SKY].to_numpy()
-    if len(sky) and cover.inside(np.array([sky.min(), sky.max()])).all():
-        return places
-    keep = cover.covers(sky)
-    return places if keep.all() else places.filter(pa.array(keep))
-
-
-def _starts(paths: Sequence[Place]) -> list[int]:
-    """The row of a partition that each of its files begins with."""
-    starts = [0]
-    for path in paths[:-1]:
-        with parquet(path) as file:
-            starts.append(starts[-1] + file.metadata.num_rows)
-    return starts
-
-
-def _within(inner: Partition, outer: Partition) -> bool:
-    return outer.span[0] <= inner.span[0] and inner.span[1] <= outer.span[1]
-
-
-def _groups(file: pq.ParquetFile, column: str, cover: Cover) -> list[int]:
-    """Row groups that may hold records in a cover, by their statistics; all of those that have none."""
-    index = file.schema_arrow.get_field_index(column) if column else -1
-    leaf = next((n for n in range(len(file.schema)) if file.schema.column(n).path == column), -1) if index >= 0 else -1
-    found = []
-    for group in range(file.num_row_groups):
-        facts = file.metadata.row_group(group).column(leaf).statistics if leaf >= 0 else None
-        if facts is None or not facts.has_min_max or cover.meets(facts.min, facts.max):
-            found.append(group)
-    return found
+    if len(sky) < _FEW or (sky[1:] < sky[:-1]).any():
+        return places.filter(pa.array(cover.covers(sky)))
+    return pa.concat_tables([places.slice(a, b - a) for a, b in cover.stretches(sky)] or [places.slice(0, 0)])
 
 
 def as_places(

@@ -59,8 +59,9 @@ def tasks(
     rule: Rule, sources: Sequence[Source], leaves: Sequence[Partition]
 ) -> Iterator[tuple[Partition, Task | None]]:
     """Each part with what to read for it; None where a dataset that every object needs has nothing there."""
+    orders = tuple(sorted({leaf.order for leaf in leaves}))
     for leaf in leaves:
-        cover = Cover(leaf, rule.halo_arcsec)
+        cover = Cover(leaf, rule.halo_arcsec, orders)
         found = [overlapping(source.spans, cover.spans) for source in sources]
         if any(not len(at) for at, name in zip(found, rule.names, strict=True) if name in rule.needed):
             yield leaf, None

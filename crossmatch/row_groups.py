@@ -1,7 +1,7 @@
 """Row groups once read, kept a while: the parts of the sky around theirs need their borders too.
 
-Row groups follow the sky's order, so a part's neighbours come soon after it, and a few hundred megabytes hold what they
-share: without this each large row group would be decoded three times over.
+Row groups follow the sky's order, so the next part of the sky often begins within the same ones; of those further back
+it needs a strip along a border. Without this each large row group would be decoded three times over.
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ from collections.abc import Callable, Hashable
 
 import pyarrow as pa
 
-MOST_BYTES = 160_000_000
-
 
 class RowGroups:
     """Tables by key, the latest used; safe to use from several threads."""
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
         self._kept: OrderedDict[Hashable, pa.Table] = OrderedDict()
         self._bytes = 0
@@ -45,5 +43,8 @@ class RowGroups:
             self._bytes = 0
 
 
-KEPT = RowGroups()
-"""Those of this process."""
+KEPT = RowGroups(120_000_000)
+"""Whole ones, of this process."""
+
+BORDERS = RowGroups(80_000_000)
+"""Of the same, and of many more before them, what lies along borders of parts of the sky."""

@@ -12,7 +12,7 @@ from typing import Any
 from crossmatch.association import FOLDER, Association, Member, facts_of, of_facts, read_facts
 from crossmatch.finish import drop_leftovers, finish, joined
 from crossmatch.plan import tasks, tiles
-from crossmatch.row_groups import KEPT
+from crossmatch.row_groups import BORDERS, KEPT
 from crossmatch.rule import Rule
 from crossmatch.sources import Source
 from crossmatch.tile import Tile, match_tile
@@ -131,4 +131,5 @@ def _match(
         finally:
             executor.close()
             KEPT.clear()
+            BORDERS.clear()
     return [done[leaf] for leaf in leaves if leaf in done]

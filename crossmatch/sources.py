@@ -19,7 +19,8 @@ import xxhash
 import mmu
 from crossmatch.addresses import is_remote, name_of
 from crossmatch.motion import FASTEST_ARCSEC_PER_YEAR
-from crossmatch.places import SKY, FilesPart, Names, TablePart, to_arcsec
+from crossmatch.partitions import FilesPart
+from crossmatch.places import SKY, Names, TablePart, to_arcsec
 from crossmatch.ranges import Place, parquet
 from crossmatch.roles import IDS, split
 from mmu.dataset import Dataset

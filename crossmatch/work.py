@@ -17,7 +17,7 @@ from mmu.sky.partition import Partition
 THREADS_UP_TO_ROWS = 50_000_000
 """Matches of fewer records run in threads of this process: to start worker processes would take longer."""
 
-TILE_ROWS = 400_000
+TILE_ROWS = 1_000_000
 """Records of all datasets together in one part: what a worker holds, some 200 bytes each."""
 
 _TRIES = 3

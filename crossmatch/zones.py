@@ -35,9 +35,9 @@ class Zones:
     def __init__(self, ra: Floats, dec: Floats, radius_deg: float) -> None:
         self.radius = radius_deg
         self.height = _height(ra, dec, radius_deg)
-        ra = ra % 360.0
+        ra = _turned(ra)
         keys = self.keys(ra, dec)
-        wide = self._window(np.array([min(np.abs(dec).max(initial=0.0) + radius_deg, 90 - NEAREST_TO_POLE_DEG)]))[0]
+        wide = self._window(np.array([min(np.abs(dec).max(initial=0.0) + radius_deg, 90 - NEAREST_TO_POLE_DEG)]))
         west, east = np.flatnonzero(ra <= wide), np.flatnonzero(ra >= 360.0 - wide)
         if len(west) or len(east):  # again on the other side of RA 0
             copies = self.keys(ra[west] + 360.0, dec[west]), self.keys(ra[east] - 360.0, dec[east])
@@ -62,22 +62,22 @@ class Zones:
 
         None if there would be more than `most`.
         """
-        ra, wide = ra % 360.0, self._window(dec)
-        south = np.maximum(dec - self.radius * _SLACK - _ROUNDING_DEG, -90.0)
-        north = dec + self.radius * _SLACK + _ROUNDING_DEG
-        first, last = self.keys(ra - wide, south), self.keys(ra + wide, south)
-        asked = np.arange(len(ra))
-        across = np.flatnonzero(
-            ((south + 90.0) / self.height).astype(np.int64) != ((north + 90.0) / self.height).astype(np.int64)
-        )
+        reach = self.radius * _SLACK + _ROUNDING_DEG
+        south, north = self._zone(np.maximum(dec - reach, -90.0)), self._zone(dec + reach)
+        along, wide = (_turned(ra) + 180.0) * _PER_DEGREE, self._window(dec) * _PER_DEGREE
+        first, last = (along - wide).astype(np.int64), (along + wide).astype(np.int64)
+        asked, across = np.arange(len(ra)), np.flatnonzero(south != north)
         if len(across):
-            asked = np.concatenate([asked, across])
-            first = np.concatenate([first, self.keys((ra - wide)[across], north[across])])
-            last = np.concatenate([last, self.keys((ra + wide)[across], north[across])])
+            asked, south = np.concatenate([asked, across]), np.concatenate([south, north[across]])
+            first, last = (np.concatenate([edge, edge[across]]) for edge in (first, last))
+        south <<= _RA_BITS
+        first += south
         start = np.searchsorted(self.sorted, first)
+        last += south
         hit = np.flatnonzero(self.sorted[start] <= last)
-        start = start[hit]
-        count = np.searchsorted(self.sorted, last[hit], side="right") - start
+        start, last, count = start[hit], last[hit], np.ones(len(hit), dtype=np.int64)
+        more = np.flatnonzero(self.sorted[start + 1] <= last)  # most windows hold one
+        count[more] = np.searchsorted(self.sorted, last[more], side="right") - start[more]
         total = int(count.sum())
         if total > most:
             return None
@@ -88,10 +88,17 @@ class Zones:
             i, place = i[order], place[order]
         return i, self.rows[place]
 
-    def _window(self, dec: Floats) -> Floats:
-        """How far in right ascension a position within the radius can be, at these declinations."""
-        sine = np.sin(np.radians(self.radius)) / np.cos(np.radians(dec))
-        return np.asarray(np.degrees(np.arcsin(sine)) * _SLACK + _ROUNDING_DEG)
+    def _window(self, dec: Floats) -> Any:
+        """How far in right ascension a position within the radius can be: one figure if alike for all."""
+        away = np.abs(dec)
+        nearest, farthest = np.cos(np.radians([away.min(initial=90.0), away.max(initial=0.0)]))
+        cosine = farthest if nearest < 1.1 * farthest else np.cos(np.radians(dec))
+        return np.degrees(np.arcsin(np.sin(np.radians(self.radius)) / cosine)) * _SLACK + _ROUNDING_DEG
+
+
+def _turned(ra: Floats) -> Floats:
+    """Right ascensions from 0 to 360."""
+    return ra if len(ra) and ra.min() >= 0.0 and ra.max() < 360.0 else ra % 360.0
 
 
 def _height(ra: Floats, dec: Floats, radius_deg: float) -> float:

@@ -14,6 +14,7 @@ import json
 import os
 import stat
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from email.utils import formatdate
@@ -152,6 +153,33 @@ class Version:
         return bool(self.etag and other.etag)
 
 
+class Hashing:
+    """Digests of bytes as they come, one block behind on a thread: hashing costs a fast download no time."""
+
+    def __init__(self, algorithms: Iterable[str]) -> None:
+        self._hashers = {name: hashlib.new(name) for name in algorithms}
+        self._thread = ThreadPoolExecutor(1)
+        self._behind: Future[None] | None = None
+
+    def update(self, block: bytes) -> None:
+        """Take a block; the one before it is done when this returns."""
+        self._catch_up()
+        self._behind = self._thread.submit(self._update, block)
+
+    def _update(self, block: bytes) -> None:
+        for hasher in self._hashers.values():
+            hasher.update(block)
+
+    def _catch_up(self) -> None:
+        if self._behind is not None:
+            self._behind.result()
+
+    def digests(self) -> dict[str, str]:
+        """Hex digest of all that came, by algorithm."""
+        self._catch_up()
+        return {name: hasher.hexdigest() for name, hasher in self._hashers.items()}
+
+
 class Part:
     """A partial file that is hashed while it grows, and can be taken up again after a kill."""
 
@@ -169,7 +197,7 @@ class Part:
         if self.version.url != self.url or self.path.is_symlink() or not self.path.is_file():
             self.restart()
             return
-        self._hashers = {name: hashlib.new(name) for name in self.algorithms}
+        self._hashing = Hashing(self.algorithms)
         self.size = 0
         with self.path.open("rb") as handle:
             while block := handle.read(BLOCK):
@@ -183,7 +211,7 @@ class Part:
         sibling(self.path, ".json").unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
         self.version, self.size = Version(url=self.url), 0
-        self._hashers = {name: hashlib.new(name) for name in self.algorithms}
+        self._hashing = Hashing(self.algorithms)
 
     def begin(self, version: Version) -> None:
         """Bytes of this version follow; said on disk before the first of them is."""
@@ -201,8 +229,7 @@ class Part:
 
     def _count(self, block: bytes) -> None:
         self.size += len(block)
-        for hasher in self._hashers.values():
-            hasher.update(block)
+        self._hashing.update(block)
 
     @property
     def complete(self) -> bool:
@@ -211,7 +238,7 @@ class Part:
 
     def digests(self) -> dict[str, str]:
         """Hex digest of everything written so far, by algorithm."""
-        return {name: hasher.hexdigest() for name, hasher in self._hashers.items()}
+        return self._hashing.digests()
 
     def close(self) -> None:
         """Close the file; what was written stays."""

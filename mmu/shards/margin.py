@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from mmu.schema.column import HEALPIX
 from mmu.shards.parquet import rows_per_group, write_shard
 from mmu.sky.halo import border, ring
-from mmu.sky.healpix import MAX_ORDER, neighbours
+from mmu.sky.healpix import MAX_ORDER
+from mmu.sky.neighbours import neighbours
 from mmu.sky.partition import Partition, locate
 
 THRESHOLD_ARCSEC = 10.0

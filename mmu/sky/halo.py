@@ -8,13 +8,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mmu.sky.healpix import MAX_ORDER, neighbours
+from mmu.sky.healpix import MAX_ORDER
+from mmu.sky.neighbours import Pixels, neighbours, spread
 from mmu.sky.partition import Partition
 
-Pixels = NDArray[np.int64]
-
 _NARROWEST_ORDER_13_ARCSEC = 16.1
-_CELLS_A_SIDE = 32
+_CELLS_A_SIDE = 128
+_THIN_DEPTH = 4
 
 
 def ring_order(radius_arcsec: float) -> int:
@@ -38,7 +38,7 @@ def border(partition: Partition, order: int) -> Pixels:
     edge = np.arange(1 << depth, dtype=np.int64)
     low, high = np.zeros_like(edge), np.full_like(edge, (1 << depth) - 1)
     x, y = np.concatenate([low, high, edge, edge]), np.concatenate([edge, edge, low, high])
-    return np.unique((partition.pixel << (2 * depth)) + (_spread(x) | (_spread(y) << 1)))
+    return np.unique((partition.pixel << (2 * depth)) + (spread(x) | (spread(y) << 1)))
 
 
 def ring(partition: Partition, order: int) -> Pixels:
@@ -56,15 +56,23 @@ def ring(partition: Partition, order: int) -> Pixels:
 
 @dataclass(frozen=True)
 class Cover:
-    """A partition and what may lie within a radius of it: a superset, told row by row from `_healpix_29`."""
+    """A partition and what may lie within a radius of it: a superset, told row by row from `_healpix_29`.
+
+    `orders` are those of all the partitions that have covers.
+    """
 
     partition: Partition
     radius_arcsec: float
+    orders: tuple[int, ...] = ()
 
-    @cached_property
+    @property
     def order(self) -> int:
-        """Order of the ring's pixels: as fine as the radius allows and a ring of some hundred pixels can be."""
-        return min(ring_order(self.radius_arcsec), self.partition.order + _CELLS_A_SIDE.bit_length() - 1)
+        """Order of the ring's pixels."""
+        return self._ring_order(self.partition.order)
+
+    def _ring_order(self, order: int) -> int:
+        """As fine as the radius allows and a ring of some hundred pixels round a partition can be."""
+        return min(ring_order(self.radius_arcsec), order + _CELLS_A_SIDE.bit_length() - 1)
 
     @cached_property
     def ring(self) -> Pixels:
@@ -81,10 +89,11 @@ class Cover:
         first = np.flatnonzero(np.r_[True, spans[1:, 0] > reach[:-1]])
         return np.stack([spans[first, 0], reach[np.r_[first[1:], len(spans)] - 1]], axis=1)
 
-    def meets(self, low: int, high: int) -> bool:
-        """True if any of the order-29 pixels low..high (both included) is covered."""
-        at = int(np.searchsorted(self.spans[:, 1], low, side="right"))
-        return at < len(self.spans) and int(self.spans[at, 0]) <= high
+    def meets(self, low: Pixels, high: Pixels) -> NDArray[np.bool_]:
+        """True for stretches of order-29 pixels, low..high (both included), of which any is covered."""
+        at = np.searchsorted(self.spans[:, 1], low, side="right")
+        starts = np.r_[self.spans[:, 0], np.iinfo(np.int64).max]
+        return np.asarray((at < len(self.spans)) & (starts[at] <= high))
 
     def inside(self, healpix_29: Pixels) -> NDArray[np.bool_]:
         """True for positions in the partition itself."""
@@ -97,10 +106,23 @@ class Cover:
         starts = np.r_[self.spans[:, 0], np.iinfo(np.int64).max]
         return np.asarray(starts[at] <= healpix_29)
 
+    def stretches(self, healpix_29: Pixels) -> Pixels:
+        """Where the covered ones of sorted positions lie: first and one-past-last row of each stretch, (N, 2)."""
+        rows = np.searchsorted(healpix_29, self.spans)
+        return rows[rows[:, 0] < rows[:, 1]]
 
-def _spread(values: Pixels) -> Pixels:
-    """Every bit moved to twice its place: half of a nested pixel number."""
-    out = np.zeros_like(values)
-    for bit in range(int(values.max(initial=0)).bit_length()):
-        out |= ((values >> bit) & 1) << (2 * bit)
-    return out
+    @property
+    def thin(self) -> bool:
+        """True if the rings are much narrower than the partitions."""
+        return all(self._ring_order(order) - order >= _THIN_DEPTH for order in self.orders)
+
+    def along_borders(self, healpix_29: Pixels) -> NDArray[np.bool_]:
+        """True for positions that the ring of a partition of any of the `orders` may hold; for all, if not `thin`."""
+        found = np.full(len(healpix_29), not self.thin)
+        for order in self.orders if self.thin else ():
+            depth = self._ring_order(order) - order
+            within = healpix_29 >> (2 * (MAX_ORDER - order - depth))
+            last = ((1 << (2 * depth)) - 1) // 3  # every other bit: the largest x, and twice that the largest y
+            x, y = within & last, within & (2 * last)
+            found |= (x == 0) | (x == last) | (y == 0) | (y == 2 * last)
+        return found

@@ -1,4 +1,4 @@
-"""HEALPix, nested ordering throughout: the one place that knows which library computes it."""
+"""HEALPix, nested ordering throughout: the one place that knows which library computes it (`neighbours` aside).."""
 
 from __future__ import annotations
 
@@ -49,13 +49,6 @@ def centres(order: int, pixels: ArrayLike) -> tuple[NDArray[np.float64], NDArray
         return np.empty(0), np.empty(0)
     ra, dec = _healpy().pix2ang(1 << order, values, nest=True, lonlat=True)
     return np.asarray(ra), np.asarray(dec)
-
-
-def neighbours(order: int, pixels: ArrayLike) -> NDArray[np.int64]:
-    """The 8 neighbours of each pixel, (8, N); -1 where a corner has none."""
-    return np.asarray(
-        _healpy().get_all_neighbours(1 << order, np.asarray(pixels, dtype=np.int64), nest=True), dtype=np.int64
-    )
 
 
 def max_radius_deg(order: int) -> float:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mmu.errors import FormatError
 from mmu.sky import healpix
+from mmu.sky.neighbours import neighbours
 from mmu.sky.region import Region
 from mmu.survey import Candidates, File, Group, Paths, Release
 from surveys.gaia.ecsv import AGAIN, read_table
@@ -92,5 +93,5 @@ def _near(region: Region) -> NDArray[np.int64]:
     cells = region.pixels(ORDER)
     order = FINE if len(cells) < 1000 else ORDER
     pixels = region.pixels(order)
-    rim = healpix.neighbours(order, pixels).reshape(-1)
+    rim = neighbours(order, pixels).reshape(-1)
     return healpix.at_order(np.union1d(pixels, rim[rim >= 0]), order, ORDER)

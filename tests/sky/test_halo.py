@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from mmu.shards.margin import RING_ORDER
 from mmu.sky.halo import Cover, border, ring, ring_order
-from mmu.sky.healpix import MAX_ORDER, centres, max_radius_deg, neighbours, pixel, separation_deg
+from mmu.sky.healpix import MAX_ORDER, centres, max_radius_deg, pixel, separation_deg
+from mmu.sky.neighbours import neighbours
 from mmu.sky.partition import Partition
 
 Floats = np.ndarray[Any, Any]
@@ -83,15 +84,46 @@ def test_what_is_told_row_by_row_is_what_the_spans_say(leaf: Partition, radius: 
     low, high = leaf.span
     assert np.array_equal(cover.inside(keys), (keys >= low) & (keys < high))
     assert cover.covers(keys[cover.inside(keys)]).all()
-    for first, last in np.sort(random.choice(keys, (40, 2)), axis=1).tolist():
-        assert cover.meets(first, last) == bool(((spans[:, 0] <= last) & (spans[:, 1] > first)).any())
+    low, high = np.sort(random.choice(keys, (40, 2)), axis=1).T
+    meets = [((spans[:, 0] <= last) & (spans[:, 1] > first)).any() for first, last in zip(low, high, strict=True)]
+    assert cover.meets(low, high).tolist() == meets
+    keys.sort()
+    rows = [np.arange(first, last) for first, last in cover.stretches(keys)]
+    assert np.array_equal(np.concatenate([*rows, np.empty(0, int)]), np.flatnonzero(cover.covers(keys)))
+
+
+@given(leaf=partitions(), radius=RADIUS, finer=st.integers(0, 6), seed=st.integers(0, 10_000))
+def test_what_lies_along_borders_is_all_that_any_ring_holds(
+    leaf: Partition, radius: float, finer: int, seed: int
+) -> None:
+    """For the leaf, and for a leaf of another order that touches it or lies in it."""
+    random = np.random.default_rng(seed)
+    near = np.unique(neighbours(leaf.order, [leaf.pixel]))
+    other = Partition(leaf.order + finer, int(random.choice(near[near >= 0])) << (2 * finer))
+    covers = [Cover(one, radius, (leaf.order, other.order)) for one in (leaf, other)]
+    for cover in covers:
+        keys = np.r_[cover.spans.ravel() - 1, cover.spans.ravel()].clip(0, 12 * 4**MAX_ORDER - 1)
+        ring = keys[cover.covers(keys) & ~cover.inside(keys)]
+        for one in covers:
+            assert one.along_borders(ring).all()
+
+
+def test_a_strip_along_borders_is_thin() -> None:
+    cover = Cover(Partition(4, 1000), 1.0, (4,))
+    low, high = cover.partition.span
+    share = cover.along_borders(np.random.default_rng(0).integers(low, high, 10_000)).mean()
+    assert cover.thin
+    assert 0.02 < share < 0.05
+    wide = Cover(Partition(13, 1000), 3600.0, (13,))
+    assert not wide.thin
+    assert wide.along_borders(np.array([0, 1])).all()
 
 
 @given(leaf=partitions(), radius=RADIUS, seed=st.integers(0, 10_000))
 def test_a_cover_is_not_much_larger_than_it_must_be(leaf: Partition, radius: float, seed: int) -> None:
     """A ring of some hundred pixels, none of which is far away."""
     random, cover = np.random.default_rng(seed), Cover(leaf, radius)
-    assert len(cover.ring) <= 4 * 32 + 4
+    assert len(cover.ring) <= 4 * 128 + 4
     ra, dec = centres(leaf.order, np.repeat(leaf.pixel, 60))
     beyond = max_radius_deg(leaf.order) * 3600 * 1.2 + 15 * radius
     if beyond < 150 * 3600:

@@ -63,17 +63,6 @@ def test_orders_are_parents_and_children() -> None:
     assert healpix.at_order([7, 3, 7], 1, 2).tolist() == [12, 13, 14, 15, 28, 29, 30, 31]
 
 
-@given(ra=RA, dec=DEC, order=st.integers(0, 10))
-def test_neighbours_touch(ra: float, dec: float, order: int) -> None:
-    pixel = healpix.pixel(ra, dec, order)
-    around = healpix.neighbours(order, [pixel])
-    assert around.shape == (8, 1)
-    found = around[around >= 0]
-    assert len(found) >= 6
-    here, there = healpix.centres(order, [pixel]), healpix.centres(order, found)
-    assert np.all(healpix.separation_deg(*here, *there) <= 2 * healpix.max_radius_deg(order) * (1 + 1e-9))
-
-
 @pytest.mark.parametrize("order", [5, 12, 20, 27, 28, 29])
 @pytest.mark.parametrize("radius", [1e-10, 1e-7])
 def test_tiny_discs_at_fine_orders(order: int, radius: float) -> None:
