@@ -259,8 +259,12 @@ def _walk(ra: Floats, dec: Floats) -> Rows:
         return np.arange(count)
     east = ra % 360.0
     cell = np.clip(np.sqrt(np.ptp(dec) * np.ptp(east) * 16.0 / count), 1e-4, 10.0)
-    zone, along = np.floor((dec + 90.0) / cell).astype(np.int64), np.floor(east / cell).astype(np.int64)
-    return np.argsort((zone << 32) | np.where(zone & 1, along, (1 << 31) - along))
+    zone, along = ((dec - dec.min()) / cell).astype(np.int64), ((east - east.min()) / cell).astype(np.int64)
+    last, bits = along.max(), count.bit_length()
+    keys = (zone * (last + 1) + np.where(zone & 1, along, last - along)) << bits
+    keys |= np.arange(count)
+    keys.sort()  # three times as fast as argsort
+    return keys & ((1 << bits) - 1)
 
 
 def _nearest_first(i: Rows, j: Rows, sep: Floats, second: Points, limit: int | None) -> Matches:

@@ -18,7 +18,8 @@ Rows = list[tuple[str, str, int]]
 
 NOTES = {
     "Requests per second": "As the server counted them in any one second. Starts are spaced by the policy, over all "
-    "processes of the machine; two that were held up differently on their way may arrive in one second.",
+    "processes of the machine: at 2/s at 0, 0.5 and 1 s, say. If the last is some milliseconds quicker on its way than "
+    "the first, a second holds three.",
     "Cost of the checks": "Builds with every check and with none (no digest, probe, sync, reading back), in turn; the "
     "median of the ratios. `n` is the number of pairs.",
     "Bad files": "Healthy files spoiled in each of some fifty ways, read as a build reads them. What nothing vouches "
