@@ -264,7 +264,7 @@ def _walk(ra: Floats, dec: Floats) -> Rows:
     keys = (zone * (last + 1) + np.where(zone & 1, along, last - along)) << bits
     keys |= np.arange(count)
     keys.sort()  # three times as fast as argsort
-    return keys & ((1 << bits) - 1)
+    return np.asarray(keys & ((1 << bits) - 1))
 
 
 def _nearest_first(i: Rows, j: Rows, sep: Floats, second: Points, limit: int | None) -> Matches:
