@@ -6,15 +6,17 @@ export MMU_REAL_DATA ?= $(abspath ../shared/realdata)
 # Array libraries on one thread each: N processes then use N cores.
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
+# For the tests; any torch from 2.6 on will do.
+TORCH ?= torch==2.13.0
 
-.PHONY: demo test check bench reliability clean install
+.PHONY: demo test check bench soak gpu reliability clean install
 
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[test,plot]'
+	$(BIN)/python -m pip install --quiet -e '.[test,plot]' '$(TORCH)'
 	touch $@
 
 demo: install  ## Build every survey of the simulated sky, check them, load them, draw them
@@ -41,6 +43,13 @@ bench: install  ## Objects per second against the floor and the obvious way, in 
 	$(BIN)/python tests/benchmarks/bench_build.py
 	$(BIN)/python tests/benchmarks/bench_surveys.py
 	$(BIN)/python tests/benchmarks/bench_crossmatch.py --scaling
+	$(BIN)/python tests/benchmarks/bench_stream.py
+
+soak: install  ## Ten minutes of streaming: memory stays what it is
+	$(BIN)/python tests/benchmarks/soak_stream.py
+
+gpu: install  ## Training steps on the stream against steps on a batch that is on the GPU already
+	$(BIN)/python tests/benchmarks/gpu_stream.py
 
 clean:
 	rm -rf $(VENV) demo-output bench-output

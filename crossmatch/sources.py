@@ -224,7 +224,7 @@ def named(given: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: fewer than two, two of one name, or a name that cannot begin a column's.
     """
-    pairs = list(given.items()) if isinstance(given, Mapping) else [_own_name(one) for one in given]
+    pairs = list(given.items()) if isinstance(given, Mapping) else [own_name(one) for one in given]
     names = [name for name, _ in pairs]
     for name in names:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.+-]*", name):
@@ -236,7 +236,8 @@ def named(given: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _own_name(given: Any) -> tuple[str, Any]:
+def own_name(given: Any) -> tuple[str, Any]:
+    """What a dataset is called, and the dataset: `NAME=ADDRESS`, or the survey's own name."""
     if isinstance(given, str) and (found := re.fullmatch(r"([A-Za-z]\w*)=(.+)", given)):
         return found[1], found[2]
     if isinstance(given, Dataset):

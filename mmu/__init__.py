@@ -5,6 +5,7 @@
     mmu.build_survey(mmu.BuildSpec("desi", Path("/data")))    what `mmu build desi --out /data` runs
     mmu.verify("/data/desi")                is it what its ledger says?
     mmu.crossmatch("/data/legacysurvey", "/data/desi", out="/data/ls_x_desi")     which records are one object
+    for batch in mmu.stream(["/data/legacysurvey", "/data/desi"]): ...     those in batches, matched on the way
 
 Everything is loaded when first used, so `import mmu` is light.
 """
@@ -30,6 +31,7 @@ _WHERE = {
     "build_survey": "mmu.build.run:build",
     "BuildSpec": "mmu.build.spec",
     "verify": "mmu.build.verify",
+    "stream": "crossmatch.stream.api",
     "crossmatch": "crossmatch.api",
     "Dataset": "mmu.dataset",
     "open": "mmu.dataset",
@@ -50,6 +52,7 @@ __all__ = [
     "decode",
     "get_survey",
     "open",
+    "stream",
     "survey_names",
     "verify",
 ]
