@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -154,6 +155,14 @@ def _told(problem: Exception, url: str, tries: int) -> MmuError:
     return DownloadError(f"{url} could not be read in {tries} tries ({said}).")
 
 
+def fetched() -> int:
+    """Bytes of remote files that this process fetched so far."""
+    return _FETCHED[0]
+
+
+_FETCHED, _COUNTING = [0], threading.Lock()
+
+
 class Ranges(io.RawIOBase):
     """A remote file as Arrow reads one; each read is one request for just those bytes."""
 
@@ -178,6 +187,8 @@ class Ranges(io.RawIOBase):
         data: bytes = self._file.read(end - start)
         if len(data) != end - start:
             raise _ShortError(f"{len(data)} of {end - start} bytes from {start} on")
+        with _COUNTING:
+            _FETCHED[0] += len(data)
         return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from crossmatch.ranges import fetched
 from crossmatch.stream.arrays import Asked, arrays_of
 from crossmatch.stream.batch import Batch
 from crossmatch.stream.cache import MOST_BYTES, Cache
@@ -50,6 +51,7 @@ def stream(
     splits: Mapping[str, float] = SPLITS,
     weights: Any = None,
     on_error: str = "raise",
+    most_fetched: int | None = None,
 ) -> Stream:
     """Batches of the same objects as several surveys saw them.
 
@@ -79,14 +81,17 @@ def stream(
         weights: draw samples by weight, with replacement: a HEALPix map (nested), or dataset -> weight of what it has.
         threads: that decode; workers: processes of torch's DataLoader to do it in, with their threads each.
         on_error: "raise", or "skip" the samples of row groups that cannot be read, and count them.
+        most_fetched: bytes that may be fetched over the network for batches; more end the stream.
 
     Raises:
         UsageError: it cannot be done as asked, in a sentence.
     """
     rank, world_size = _rank(rank, world_size)
     delivery = Delivery(
-        batch_size, shuffle, tail, rank, world_size, pool_bytes, threads, workers, pad, device, transform, on_error
-    )
+        batch_size, shuffle, tail, rank, world_size, pool_bytes, threads, workers, pad, device, transform, on_error,
+        most_fetched,
+    )  # fmt: skip
+    before = fetched()
     rule = {"radius_arcsec": radius_arcsec, "how": how, "mode": mode, "region": region or "all", "epochs": epochs}
     samples = open_samples(sources, rule)
     asked = Asked(_by_side(columns, samples), dtype, crop, bands)
@@ -98,7 +103,9 @@ def stream(
         kind = TorchStream
     choice = _choice(samples, split, splits, weights, shuffle or 0)
     facts = {"split": split and [split, dict(splits)], "weights": weights is not None}
-    return kind(samples, arrays, delivery, choice, None if cache is None else Cache(cache, cache_bytes), facts)
+    made = kind(samples, arrays, delivery, choice, None if cache is None else Cache(cache, cache_bytes), facts)
+    made.stats.fetched = fetched() - before
+    return made
 
 
 def _choice(samples: Samples, split: str | None, splits: Mapping[str, float], weights: Any, seed: int) -> Choice:

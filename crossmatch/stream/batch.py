@@ -109,8 +109,12 @@ class Buffers:
 
 
 def copy(to: NDArray[Any], slots: Rows, source: NDArray[Any], rows: Rows) -> None:
-    """`to[slots] = source[rows]`, run by run where rows are long: without a copy in between, and without the GIL."""
+    """`to[slots] = source[rows]`, without a copy in between where rows are long, and without the GIL."""
     if not len(slots):
+        return
+    together = slots[-1] - slots[0] == len(slots) - 1 and bool((np.diff(slots) == 1).all())
+    if together and to.dtype == source.dtype and source.flags.c_contiguous:
+        np.take(source, rows, axis=0, out=to[slots[0] : slots[-1] + 1], mode="clip")  # any other mode copies twice
         return
     if source[0].nbytes < _LONG_ROW:
         to[slots] = source[rows]

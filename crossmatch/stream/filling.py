@@ -58,10 +58,10 @@ class Filler:
     """
 
     def __init__(
-        self, samples: Samples, reader: Reader, threads: int, pad: int | float | None, pinned: bool, skip: bool
+        self, samples: Samples, reader: Reader, buffers: Buffers, threads: int, pad: int | float | None, skip: bool
     ) -> None:
         self.samples, self.reader, self.pad, self.skip = samples, reader, pad, skip
-        self.buffers = Buffers(pinned)
+        self.buffers = buffers
         self.skipped: dict[str, int] = {}
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="mmu-stream")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crossmatch.ranges import fetched
 from crossmatch.stream.arrays import Array
-from crossmatch.stream.batch import Batch
+from crossmatch.stream.batch import Batch, Buffers
 from crossmatch.stream.cache import Cache
 from crossmatch.stream.choice import Choice
 from crossmatch.stream.filling import Filler, run
@@ -39,6 +41,7 @@ class Delivery:
         threads: that decode; all cores by default.
         pad: fills ragged rows up to the longest of a batch.
         on_error: what a row group that cannot be read does: "raise", or "skip" its samples and count them.
+        most_fetched: bytes that may be fetched over the network; more end the stream.
     """
 
     batch_size: int = 256
@@ -53,6 +56,7 @@ class Delivery:
     device: str | None = None
     transform: Callable[[Batch], Any] | None = None
     on_error: str = "raise"
+    most_fetched: int | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -67,14 +71,21 @@ class Delivery:
 
 @dataclass
 class Stats:
-    """What a stream did so far in this process."""
+    """What a stream did so far in this process.
+
+    Attributes:
+        bytes: of the arrays delivered; fetched: from elsewhere, over the network.
+        waited: seconds for batches that were not ready, and `waits` those of the last ones each.
+        skipped: why samples were left out -> how many.
+    """
 
     batches: int = 0
     samples: int = 0
     bytes: int = 0
     seconds: float = 0.0
     waited: float = 0.0
-    waits: list[float] = field(default_factory=list)
+    waits: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))
+    fetched: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
 
 
@@ -99,10 +110,25 @@ class Stream:
         self._cache, self._facts = cache, dict(facts or {})
         self.epoch, self._done, self.stats = 0, Done(), Stats()
 
+    @cached_property
+    def _buffers(self) -> Buffers:
+        """Used again from epoch to epoch; workers have none to begin with."""
+        device = self.delivery.device
+        return Buffers(pinned=device is not None and device.startswith("cuda"))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_buffers"}
+
     @property
     def bytes_per_row(self) -> int:
         """Of all arrays of a sample."""
         return sum(array.bytes_per_row for arrays in self.arrays for array in arrays)
+
+    @property
+    def pool(self) -> int:
+        """Bytes of the batches that are in memory at once: those being delivered, and those being filled."""
+        order = self.order()
+        return 2 * min(order.group, max(len(order), 1)) * self.delivery.batch_size * self.bytes_per_row
 
     def order(self, epoch: int | None = None) -> Order:
         """Which samples are in which batch of an epoch, on this rank."""
@@ -162,8 +188,7 @@ class Stream:
         threads = d.threads or (
             len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         )
-        pinned = d.device is not None and d.device.startswith("cuda")
-        filler = Filler(self.samples, reader, threads, d.pad, pinned, d.on_error == "skip")
+        filler = Filler(self.samples, reader, self._buffers, threads, d.pad, d.on_error == "skip")
 
         def groups() -> Iterator[list[tuple[int, Rows]]]:
             for number in range(worker, order.groups, workers):
@@ -174,7 +199,11 @@ class Stream:
                 if left:
                     yield left
 
+        before = fetched() - self.stats.fetched
         for batch in run(filler, groups(), self._waited):
+            self.stats.fetched = fetched() - before
+            if d.most_fetched is not None and self.stats.fetched > d.most_fetched:
+                raise MmuError(f"{self.stats.fetched:,} bytes were fetched, more than the {d.most_fetched:,} allowed.")
             short = order.samples.size - (d.rank * len(order) + batch.index) * d.batch_size
             batch.padding = max(0, min(batch.size, batch.size - short)) if d.tail == "pad" else 0
             self.stats.skipped = filler.skipped

@@ -76,6 +76,7 @@ def stream(
         tail="exact",
     )
     console.print(f"{found!r}, found in {time.perf_counter() - started:.2f} s", markup=False)
+    console.print(f"at most {found.pool / 1e6:,.0f} MB of batches in memory at once", markup=False)
     console.print(_arrays(found))
     if stats:
         console.print(_measured(found, batches, console))
@@ -112,6 +113,8 @@ def _measured(found: Any, batches: int | None, console: Console) -> Table:
     table.add_row("objects", f"{done.samples:,} in {seconds:.1f} s")
     table.add_row("objects/s", f"{done.samples / seconds:,.0f}")
     table.add_row("bytes/s", f"{done.bytes / seconds / 1e6:,.0f} MB/s delivered")
+    if done.fetched:
+        table.add_row("fetched", f"{done.fetched / 1e6:,.1f} MB over the network")
     table.add_row("wait", f"{done.waited / seconds:.0%} of the time; 99 % of batches under {_p99(waits):.3f} s")
     table.add_row("memory", f"{peak / 1e6:,.0f} MB at most")
     return table

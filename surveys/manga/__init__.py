@@ -72,7 +72,7 @@ MANGA_SPAXELS = Release(
     raw_bytes=1_500_000_000_000,
     coverage=COVERAGE,
     hdf5=spaxel_hdf5(),
-    row_group_rows=300,  # 24 MB
+    row_group_rows=100,  # 8 MB
     rows_per_object=1200,  # spaxels, over the IFU sizes (an estimate)
 )
 

@@ -32,6 +32,7 @@ def test_what_a_stream_gives(folder: Path) -> None:
     done = run("ls", "desi", "--data", folder, cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert "100 samples, 1 batches of 256" in done.stdout
+    assert "MB of batches in memory at once" in done.stdout
     assert re.search(r"ls +image\.flux +4 x 8 x 8 \(g r i z\) +float32 +1,024 *\n", done.stdout)
     assert re.search(r"desi +spectrum\.flux +any +float32 +any *\n", done.stdout)
 

@@ -60,6 +60,7 @@ def test_only_what_holds_matches_is_fetched(served: Archive) -> None:
     shards = [one for one in served.asked if one.path.endswith(".parquet") and one.method == "GET"]
     fetched = sum(span(one.range) for one in shards if one.range)
     assert fetched <= 1.2 * needed(served.folder, stream)
+    assert stream.stats.fetched == fetched
 
 
 def needed(folder: Path, stream: Stream) -> int:
@@ -89,6 +90,14 @@ def test_a_server_that_goes_away_is_told(served: Archive) -> None:
     served.fail(ANY, lambda handler, data: handler.reply(503, b""), lasting=True)
     with pytest.raises(MmuError, match=r"127\.0\.0\.1"):
         list(chain(first, stream))
+
+
+def test_fetching_ends_where_it_is_bounded(served: Archive) -> None:
+    given = [f"{served.url}ls", f"{served.url}desi"]
+    stream = mmu.stream(given, batch_size=32, pool_bytes=1, most_fetched=1_000_000)
+    with pytest.raises(MmuError, match=r"bytes were fetched, more than the 1,000,000 allowed"):
+        list(stream)
+    assert 0 < stream.stats.batches < len(stream)
 
 
 def test_the_cache_spares_the_network(served: Archive, tmp_path: Path) -> None:
