@@ -15,10 +15,11 @@ from crossmatch.stream.arrays import Asked, arrays_of
 from crossmatch.stream.batch import Batch
 from crossmatch.stream.cache import MOST_BYTES, Cache
 from crossmatch.stream.choice import SPLITS, Choice, in_split, weights_of
+from crossmatch.stream.delivery import Delivery
 from crossmatch.stream.looking import look
 from crossmatch.stream.opening import open_samples, record_sky
 from crossmatch.stream.samples import Samples
-from crossmatch.stream.stream import Delivery, Stream
+from crossmatch.stream.stream import Stream
 from mmu.errors import UsageError, unknown
 
 
@@ -52,6 +53,7 @@ def stream(
     weights: Any = None,
     on_error: str = "raise",
     most_fetched: int | None = None,
+    progress: Any = None,
 ) -> Stream:
     """Batches of the same objects as several surveys saw them.
 
@@ -82,6 +84,7 @@ def stream(
         threads: that decode; workers: processes of torch's DataLoader to do it in, with their threads each.
         on_error: "raise", or "skip" the samples of row groups that cannot be read, and count them.
         most_fetched: bytes that may be fetched over the network for batches; more end the stream.
+        progress: of the match, a `mmu.build.progress.Progress`; quiet by default.
 
     Raises:
         UsageError: it cannot be done as asked, in a sentence.
@@ -92,7 +95,8 @@ def stream(
         most_fetched,
     )  # fmt: skip
     before = fetched()
-    rule = {"radius_arcsec": radius_arcsec, "how": how, "mode": mode, "region": region or "all", "epochs": epochs}
+    rule = {"radius_arcsec": radius_arcsec, "how": how, "mode": mode, "region": region or "all", "epochs": epochs,
+            "progress": progress}  # fmt: skip
     samples = open_samples(sources, rule)
     asked = Asked(_by_side(columns, samples), dtype, crop, bands)
     arrays = tuple(arrays_of(side, asked, *look(side, asked)) for side in samples.sides)

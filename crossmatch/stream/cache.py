@@ -25,7 +25,7 @@ from crossmatch.stream.reading import Group
 from mmu.errors import UsageError
 
 MOST_BYTES = 1 << 40
-_OPEN = 512
+_OPEN = 16_384
 _FIELDS = ("values", "offsets", "codes", "valid")
 
 

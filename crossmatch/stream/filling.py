@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from crossmatch.stream.batch import Batch, Buffers, Column, Text, column_for
+from crossmatch.stream.order import Planned
 from crossmatch.stream.reading import ID, Group, Reader
 from crossmatch.stream.samples import Rows, Samples
 from mmu.errors import MmuError
@@ -23,8 +24,7 @@ from mmu.errors import MmuError
 class Filling:
     """A batch that is being filled."""
 
-    index: int
-    rows: Rows
+    planned: Planned
     columns: list[dict[str, Column]]
     ids: list[Text]
     left: int = 0
@@ -66,11 +66,11 @@ class Filler:
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="mmu-stream")
 
-    def start(self, batches: Iterable[tuple[int, Rows]]) -> deque[Filling]:
-        """Begin to fill batches, given with their numbers; those that come first are ready first."""
+    def start(self, batches: Iterable[Planned]) -> deque[Filling]:
+        """Begin to fill batches; those that come first are ready first."""
         fillings, jobs = deque[Filling](), dict[Group, Job]()
-        for index, rows in batches:
-            filling = self._filling(index, rows)
+        for planned in batches:
+            filling = self._filling(planned)
             fillings.append(filling)
             for group, slots, local in self._places(filling):
                 jobs.setdefault(group, Job(group)).parts.append((filling, slots, local))
@@ -84,7 +84,7 @@ class Filler:
     def _places(self, filling: Filling) -> Iterator[tuple[Group, Rows, Rows]]:
         """The row groups that a batch needs: to which of its rows each gives something, and from which of its own."""
         for side in range(len(self.samples.sides)):
-            leaf, row = self.samples.leaf[side, filling.rows], self.samples.row[side, filling.rows]
+            leaf, row = self.samples.leaf[side, filling.planned.rows], self.samples.row[side, filling.planned.rows]
             for one in np.unique(leaf[leaf >= 0]).tolist():
                 at = np.flatnonzero(leaf == one)
                 try:
@@ -96,14 +96,14 @@ class Filler:
                     continue
                 yield from ((group, at[mine], local) for group, mine, local in found)
 
-    def _filling(self, index: int, rows: Rows) -> Filling:
-        columns, ids = [], []
+    def _filling(self, planned: Planned) -> Filling:
+        columns, ids, rows = [], [], planned.rows
         for side, arrays in enumerate(self.reader.arrays):
             absent = np.flatnonzero(self.samples.leaf[side, rows] < 0)
             made = {array.name: column_for(array, len(rows), absent, self.buffers, self.pad) for array in arrays}
             ids.append(Text(ID, len(rows), absent))
             columns.append(made)
-        return Filling(index, rows, columns, ids)
+        return Filling(planned, columns, ids)
 
     def _do(self, job: Job) -> None:
         try:
@@ -145,7 +145,7 @@ class Filler:
         return self._batch(filling)
 
     def _batch(self, filling: Filling) -> Batch:
-        samples, rows = self.samples, filling.rows
+        samples, rows = self.samples, filling.planned.rows
         names = [side.name for side in samples.sides]
         keep: Any = slice(None)
         if filling.lost:
@@ -160,12 +160,13 @@ class Filler:
             texts[name] = ids.arrow() if isinstance(keep, slice) else ids.arrow().take(pa.array(keep))
             bands[name] = {array.name: array.bands for array in arrays if array.bands}
         return Batch(
-            filling.index,
+            filling.planned.index,
             sides,
             {name: samples.leaf[side, rows][keep] >= 0 for side, name in enumerate(names)},
             {name: samples.separation[side, rows][keep] for side, name in enumerate(names)},
             bands,
-            texts=texts,
+            filling.planned.padding,
+            texts,
         )
 
     def close(self) -> None:
@@ -185,7 +186,7 @@ def _kept(value: Any, keep: Any) -> Any:
     return np.concatenate([*pieces, values[:0]]), np.r_[0, np.cumsum(lengths)]
 
 
-def run(filler: Filler, groups: Iterator[list[tuple[int, Rows]]], waited: Callable[[float], None]) -> Iterator[Batch]:
+def run(filler: Filler, groups: Iterator[list[Planned]], waited: Callable[[float], None]) -> Iterator[Batch]:
     """Batches in order; while those of one group are taken, the next group is filled."""
     ahead: deque[deque[Filling]] = deque()
     try:

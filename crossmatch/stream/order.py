@@ -26,6 +26,15 @@ Samples = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Planned:
+    """A batch to be: its number in the epoch, its samples, and how many of them at the end only fill it up."""
+
+    index: int
+    rows: Samples
+    padding: int
+
+
+@dataclass(frozen=True)
 class Order:
     """The batches of one epoch on one rank.
 
@@ -80,13 +89,28 @@ class Order:
 
     def batches(self, group: int) -> list[Samples]:
         """The samples of the batches of a group, each in the order of the sky."""
+        return [self._samples(places) for places in self._places(group)]
+
+    def left(self, done: Done, worker: int = 0, workers: int = 1) -> Iterator[list[Planned]]:
+        """For each group of one of several workers, the batches that were not delivered before."""
+        for group in range(worker, self.groups, workers):
+            numbered = enumerate(self._places(group), start=group * self.group)
+            planned = [
+                Planned(index, self._samples(places), int(np.count_nonzero(places >= len(self.samples))))
+                for index, places in numbered
+                if index not in done
+            ]
+            if planned:
+                yield planned
+
+    def _places(self, group: int) -> list[Samples]:
+        """Where in the shuffled order the samples of each batch stand."""
         first, last = group * self.group, min((group + 1) * self.group, len(self))
         edges = self._edges(first, last)
         at = np.arange(edges[0], edges[-1])
         if self.seed is not None:
             at = _random(self.seed, self.epoch, self.rank, group).permutation(at)
-        pieces = np.split(at, (edges - edges[0])[1:-1])
-        return [self._samples(np.sort(piece)) for piece in pieces]
+        return [np.sort(piece) for piece in np.split(at, (edges - edges[0])[1:-1])]
 
     def _edges(self, first: int, last: int) -> Samples:
         """Where the batches first..last of this rank begin and end, counted over all ranks' batches."""

@@ -57,6 +57,8 @@ def stream(
     """
     if data is not None:
         os.environ["MMU_DATA"] = str(data.absolute())
+    from mmu.build.progress import Progress
+
     api = importlib.import_module("crossmatch.stream.api")
     console = Console(highlight=False, soft_wrap=True)
     started = time.perf_counter()
@@ -74,6 +76,7 @@ def stream(
         pool_bytes=o.parse_bytes(pool),
         threads=threads,
         tail="exact",
+        progress=Progress(),
     )
     console.print(f"{found!r}, found in {time.perf_counter() - started:.2f} s", markup=False)
     console.print(f"at most {found.pool / 1e6:,.0f} MB of batches in memory at once", markup=False)

@@ -4,7 +4,7 @@ Run as `python tests/benchmarks/bench_stream.py [CASE ...]`. Case 1: two images 
 Case 2: an image of 4 x 160 x 160 flux and ivar with a spectrum of 7781 flux and ivar, 4,000 pairs of 881 kB.
 
 All read the same folders (the pairs of `datasets` are those written out by `mmu crossmatch --materialize`), from the
-page cache, in processes of their own with all cores. The floor is Arrow's: every row group decoded, in as many threads,
+page cache, in processes of their own with all cores; of `datasets`, which is slow, eight batches. The floor is Arrow's: every row group decoded, in as many threads,
 and nothing done with it.
 """
 
@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +232,7 @@ def datasets_pairs(case: Case, folder: Path) -> Job:
     def job() -> tuple[int, list[float]]:
         rows = datasets.load_dataset("parquet", data_files=files, split="train", streaming=True, columns=wanted)
         batches = rows.shuffle(seed=1, buffer_size=1000).with_format("numpy").iter(batch_size=case.batch)
-        return timed_batches(batches, lambda batch: len(np.asarray(batch[wanted[0]][case.sides[0][3][0]])))
+        return timed_batches(islice(batches, 8), lambda batch: len(np.asarray(batch[wanted[0]][case.sides[0][3][0]])))
 
     return job
 
@@ -339,7 +340,7 @@ def compare(number: str) -> None:
         ("cold: ours / the disk", "ours, cold", "disk, cold"),
     ):
         say(f"{words}: {results[top]['per_s'] / results[bottom]['per_s']:.2f}\n")
-    if len({got["pairs"] for got in results.values()}) != 1:
+    if len({got["pairs"] for name, got in results.items() if name != "datasets"}) != 1:
         raise SystemExit(f"They do not agree: { {name: got['pairs'] for name, got in results.items()} }")
 
 

@@ -134,5 +134,16 @@ def test_tail_drop_says_how_many_it_leaves_out(parted: dict[int, Path]) -> None:
 
 
 def test_padding_is_told(parted: dict[int, Path]) -> None:
-    padded = [batch.padding for rank in range(3) for batch in opened(parted[20], rank, 3, tail="pad")]
-    assert sum(padded) == len(padded) * SIZE - ROWS
+    """The samples at the end of batches that come in another batch too."""
+    batches = [batch for rank in range(3) for batch in opened(parted[20], rank, 3, tail="pad")]
+    assert sum(batch.padding for batch in batches) == len(batches) * SIZE - ROWS > 0
+    own = chain.from_iterable(rows(batch)[: batch.size - batch.padding] for batch in batches)
+    assert sorted(own) == list(range(ROWS))
+
+
+def test_a_loader_of_ones_own_is_told_the_epoch(parted: dict[int, Path]) -> None:
+    stream = opened(parted[20])
+    first, second = ([rows(batch) for batch in stream] for _ in range(2))
+    again = opened(parted[20])
+    again.set_epoch(1)
+    assert [rows(batch) for batch in again] == second != first
