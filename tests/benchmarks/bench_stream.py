@@ -232,7 +232,8 @@ def datasets_pairs(case: Case, folder: Path) -> Job:
     def job() -> tuple[int, list[float]]:
         rows = datasets.load_dataset("parquet", data_files=files, split="train", streaming=True, columns=wanted)
         batches = rows.shuffle(seed=1, buffer_size=1000).with_format("numpy").iter(batch_size=case.batch)
-        return timed_batches(islice(batches, 8), lambda batch: len(np.asarray(batch[wanted[0]][case.sides[0][3][0]])))
+        member = case.sides[0][3][0]
+        return timed_batches(islice(batches, 8), lambda batch: len(np.asarray(batch[wanted[0]][member])))
 
     return job
 
