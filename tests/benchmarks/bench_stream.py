@@ -4,8 +4,8 @@ Run as `python tests/benchmarks/bench_stream.py [CASE ...]`. Case 1: two images 
 Case 2: an image of 4 x 160 x 160 flux and ivar with a spectrum of 7781 flux and ivar, 4,000 pairs of 881 kB.
 
 All read the same folders (the pairs of `datasets` are those written out by `mmu crossmatch --materialize`), from the
-page cache, in processes of their own with all cores; of `datasets`, which is slow, eight batches. The floor is Arrow's: every row group decoded, in as many threads,
-and nothing done with it.
+page cache, in processes of their own with all cores; of `datasets`, which is slow, eight batches. The floor is Arrow's:
+every row group decoded, in as many threads, and nothing done with it. Cold: files taken out of the page cache first.
 """
 
 from __future__ import annotations
