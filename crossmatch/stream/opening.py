@@ -58,7 +58,7 @@ def _inside(samples: Samples, region: str) -> np.ndarray[Any, Any]:
     left = np.ones(len(samples), bool)
     for number, side in enumerate(samples.sides):
         here = left & (samples.leaf[number] >= 0)
-        columns = [f"{side.prefix}ra", f"{side.prefix}dec"]
+        columns = [side.ra, side.dec]
         for leaf in np.unique(samples.leaf[number, here]).tolist():
             table = _columns(side.files[leaf], columns)
             mine = np.flatnonzero(here & (samples.leaf[number] == leaf))
@@ -122,7 +122,9 @@ def _side(name: str, address: Any, fingerprint: str = "") -> Side:
         raise UsageError(f"{name} is a table: only datasets in shards (HATS catalogues) are streamed with their rows.")
     partitions = tuple(source.partitions)
     files = tuple(source.files(leaf) for leaf in partitions)
-    return Side(name, partitions, files, source.dataset.schema, "", source.names.id, fingerprint or source.fingerprint)
+    names, schema = source.names, source.dataset.schema
+    known = fingerprint or source.fingerprint
+    return Side(name, partitions, files, schema, "", names.id, known, names.healpix, names.ra, names.dec)
 
 
 def _pairs(folder: Path, facts: Mapping[str, Any]) -> Samples:
@@ -138,7 +140,9 @@ def _pairs(folder: Path, facts: Mapping[str, Any]) -> Samples:
         others = [other for other in names if other != name and other.startswith(f"{name}_")]
         fields = [field for field in fields if not any(field.name.startswith(f"{other}_") for other in others)]
         schema = dataset.schema.empty_table().select([field.name for field in fields]).schema
-        sides.append(Side(name, whole.partitions, whole.files, schema, f"{name}_", f"{name}_id", str(facts["rows"])))
+        columns = {"id": f"{name}_id", "sky": "", "ra": f"{name}_ra", "dec": f"{name}_dec"}
+        known = str(facts["rows"])
+        sides.append(Side(name, whole.partitions, whole.files, schema, f"{name}_", fingerprint=known, **columns))
     wanted = [SKY, *(f"{name}_id" for name in names), *(f"{name}_sep_arcsec" for name in names[1:])]
     tables = [_columns(files, wanted) for files in whole.files]
     every = rows_of(whole, [len(table) for table in tables], [table[SKY].to_numpy() for table in tables])
@@ -169,11 +173,11 @@ def _one(given: Any) -> Samples:
 
 def _sky(side: Side, files: Sequence[Any]) -> Rows:
     """Order-29 pixels of the rows of a partition."""
-    if SKY in side.schema.names:
-        return np.asarray(_columns(files, [SKY])[SKY].to_numpy(), dtype=np.int64)
+    if side.sky in side.schema.names:
+        return np.asarray(_columns(files, [side.sky])[side.sky].to_numpy(), dtype=np.int64)
     from mmu.sky import healpix
 
-    table = _columns(files, [f"{side.prefix}ra", f"{side.prefix}dec"])
+    table = _columns(files, [side.ra, side.dec])
     ra, dec = (np.nan_to_num(column.to_numpy()) for column in table.columns)
     return healpix.pixel(ra, dec)
 

@@ -18,8 +18,8 @@ from crossmatch.stream.decode import Block, block_of
 from crossmatch.stream.samples import Rows, Side
 from mmu.errors import FormatError, MmuError
 
-ID = Array("object_id", "", (), "text")
-"""Read beside the arrays, for `batch.ids`."""
+ID = Array("", "", (), "text")
+"""Read beside the arrays, for `batch.ids`; no column is called so."""
 
 
 class Group(NamedTuple):
@@ -75,7 +75,7 @@ class Reader:
             raise FormatError(f"{self.sides[side].files[leaf][0]} has {first} rows, and row {row.max()} was asked for.")
 
     def blocks(self, group: Group) -> dict[str, Block]:
-        """The arrays of a row group, and its ids under "object_id".
+        """The arrays of a row group, and its ids under "".
 
         Raises:
             FormatError: it cannot be read.
@@ -109,9 +109,7 @@ class Reader:
         paths = sorted({array.path for array in (*arrays, *identity)} | bands)
         table = read(group.place, group.number, paths)
         blocks = {array.name: block_of(array, table) for array in arrays}
-        for array in identity:
-            blocks.setdefault(ID.name, block_of(array, table))
-        return blocks
+        return blocks | {array.name: block_of(array, table) for array in identity}
 
 
 def read(place: Place, number: int, paths: list[str]) -> pa.Table:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from crossmatch.ranges import Place
 from mmu.dataset import Dataset
 from mmu.errors import FormatError
+from mmu.schema.column import HEALPIX
 from mmu.sky.partition import Partition
 
 Rows = NDArray[np.int64]
@@ -28,7 +29,7 @@ class Side:
         files: of each partition, in the order of the sky.
         schema: of its shards.
         prefix: what its columns begin with, in a dataset of pairs.
-        id: its column of ids; "" if it has none.
+        id: its column of ids; "" if it has none. So are `sky`, of order-29 pixels, `ra` and `dec`.
         fingerprint: changes when its rows do; "" where that is not known.
     """
 
@@ -39,6 +40,9 @@ class Side:
     prefix: str = ""
     id: str = "object_id"
     fingerprint: str = ""
+    sky: str = HEALPIX.name
+    ra: str = "ra"
+    dec: str = "dec"
 
 
 @dataclass(frozen=True)
