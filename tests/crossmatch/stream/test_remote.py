@@ -94,8 +94,8 @@ def test_a_server_that_goes_away_is_told(served: Archive) -> None:
 
 def test_fetching_ends_where_it_is_bounded(served: Archive) -> None:
     given = [f"{served.url}ls", f"{served.url}desi"]
-    stream = mmu.stream(given, batch_size=32, pool_bytes=1, most_fetched=1_000_000)
-    with pytest.raises(MmuError, match=r"bytes were fetched, more than the 1,000,000 allowed"):
+    stream = mmu.stream(given, batch_size=32, pool_bytes=1, most_fetched=2_500_000)
+    with pytest.raises(MmuError, match=r"bytes were fetched, more than the 2,500,000 allowed"):
         list(stream)
     assert 0 < stream.stats.batches < len(stream)
 
