@@ -124,10 +124,11 @@ def _chosen(side: Side, wanted: Sequence[str] | None) -> list[tuple[str, Column,
 
 def _banded(side: Side, column: Column, path: str) -> bool:
     top, _, member = path.rpartition(".")
-    return column.modality == "image" and bool(top) and member != "band" and "band" in _members(side, top)
+    return column.modality == "image" and bool(top) and member != "band" and "band" in members(side, top)
 
 
-def _members(side: Side, top: str) -> list[str]:
+def members(side: Side, top: str) -> list[str]:
+    """What a struct column holds; nothing for a column that is none."""
     kind = side.schema.field(top).type
     return [field.name for field in kind] if pa.types.is_struct(kind) else []
 

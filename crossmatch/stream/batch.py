@@ -103,10 +103,6 @@ class Buffers:
         pinned = torch.empty(size, dtype=torch.uint8, pin_memory=True).numpy()
         return np.asarray(pinned.view(dtype).reshape(shape))
 
-    @property
-    def bytes(self) -> int:
-        return sum(one.nbytes for many in self._known.values() for one in many)
-
 
 def copy(to: NDArray[Any], slots: Rows, source: NDArray[Any], rows: Rows) -> None:
     """`to[slots] = source[rows]`, without a copy in between where rows are long, and without the GIL."""
@@ -199,8 +195,8 @@ class Ragged(Column):
     def _take(self, slots: Rows, block: Block, rows: Rows) -> None:
         assert block.offsets is not None
         entry, slot = entries(block, rows, slots)
-        self.lengths[slots] = (block.offsets[1:] - block.offsets[:-1])[rows]
         start = block.offsets[rows]
+        self.lengths[slots] = block.offsets[rows + 1] - start
         first = np.repeat(start, self.lengths[slots])
         self.pieces.append((slot, entry - first, block.values[entry].astype(self.array.read_as, copy=False)))
 

@@ -39,7 +39,6 @@ class Cache:
 
     def __init__(self, folder: str | Path, most_bytes: int = MOST_BYTES) -> None:
         self.folder, self.most_bytes = Path(folder).expanduser().absolute(), most_bytes
-        self.hits = 0
         self._open: OrderedDict[str, dict[str, Block]] = OrderedDict()
         self._lock = threading.Lock()
         try:
@@ -70,7 +69,6 @@ class Cache:
             self._write(path, {key: _settled(block, known.get(key)) for key, block in make().items()})
             found = _read(path) or make()
         else:
-            self.hits += 1
             os.utime(path)
         with self._lock:
             self._open[name] = found

@@ -36,10 +36,6 @@ class Block:
     valid: NDArray[np.bool_] | None = None
     text: pa.Array | None = None
 
-    @property
-    def bytes(self) -> int:
-        return self.values.nbytes + (0 if self.text is None else self.text.nbytes)
-
 
 def block_of(array: Array, table: pa.Table) -> Block:
     """An array of all rows of a table.

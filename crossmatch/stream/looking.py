@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import pyarrow as pa
-
-from crossmatch.stream.arrays import Asked, Shape, leaves
+from crossmatch.stream.arrays import Asked, Shape, leaves, members
 from crossmatch.stream.decode import column_at, common_shape
 from crossmatch.stream.reading import read, sizes
 from crossmatch.stream.samples import Side
@@ -25,7 +23,7 @@ def look(side: Side, asked: Asked) -> tuple[dict[str, Shape], list[str]]:
     ]
     unsaid = [path for column, path in chosen if column.shape and not _says_shape(side, path)]
     images = dict.fromkeys(path.rpartition(".")[0] for column, path in chosen if column.modality == "image")
-    banded = [f"{top}.band" for top in images if top and "band" in _members(side, top)]
+    banded = [f"{top}.band" for top in images if top and "band" in members(side, top)]
     shapes: dict[str, Shape] = {}
     bands: list[str] = []
     places = [files[0] for files in side.files[:: max(1, len(side.files) // _LOOK_AT)]][:_LOOK_AT]
@@ -48,11 +46,6 @@ def _says_shape(side: Side, path: str) -> bool:
     field = side.schema.field(top)
     field = field.type.field(member) if member else field
     return b"shape" in (field.metadata or {})
-
-
-def _members(side: Side, top: str) -> list[str]:
-    kind = side.schema.field(top).type
-    return [field.name for field in kind] if pa.types.is_struct(kind) else []
 
 
 def _bands(column: Any) -> list[str]:

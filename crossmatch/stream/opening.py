@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from crossmatch.ranges import parquet
 from crossmatch.stream.samples import Rows, Samples, Side, referenced, rows_of, side_of
@@ -34,20 +35,22 @@ def open_samples(given: Any, rule: Mapping[str, Any]) -> Samples:
             return _matched(many, rule)
         if not many:
             raise UsageError("A stream needs a dataset, or several that are matched.")
-        given = next(iter(many.values())) if isinstance(many, dict) else many[0]
-    samples = _known(given)
+        name, given = next(iter(many.items())) if isinstance(many, dict) else ("", many[0])
+    else:
+        name = ""
+    samples = _known(given, name)
     region = rule.get("region", "all")
     return samples if region == "all" else samples.take(_inside(samples, region))
 
 
-def _known(given: Any) -> Samples:
+def _known(given: Any, name: str) -> Samples:
     """The samples of what needs no matching."""
     if isinstance(given, (str, Path)) and (match := _match_at(Path(given).expanduser())) is not None:
         folder, facts = match
         return _pairs(folder, facts) if "columns" in facts else _association(folder)
     if hasattr(given, "members") and hasattr(given, "tallies"):
         return _referenced(given)
-    return _one(given)
+    return _one(given, name)
 
 
 def _inside(samples: Samples, region: str) -> np.ndarray[Any, Any]:
@@ -139,7 +142,7 @@ def _pairs(folder: Path, facts: Mapping[str, Any]) -> Samples:
         fields = [field for field in dataset.schema if field.name not in dropped and field.name.startswith(f"{name}_")]
         others = [other for other in names if other != name and other.startswith(f"{name}_")]
         fields = [field for field in fields if not any(field.name.startswith(f"{other}_") for other in others)]
-        schema = dataset.schema.empty_table().select([field.name for field in fields]).schema
+        schema = pa.schema(fields)
         columns = {"id": f"{name}_id", "sky": "", "ra": f"{name}_ra", "dec": f"{name}_dec"}
         known = str(facts["rows"])
         sides.append(Side(name, whole.partitions, whole.files, schema, f"{name}_", fingerprint=known, **columns))
@@ -162,11 +165,11 @@ def _has(column: Any) -> np.ndarray[Any, Any]:
     return np.asarray(column.is_valid().to_numpy())
 
 
-def _one(given: Any) -> Samples:
-    """Every row of one dataset."""
+def _one(given: Any, name: str) -> Samples:
+    """Every row of one dataset, under its own name if no other is given."""
     from crossmatch.sources import own_name
 
-    side = _side(*own_name(given))
+    side = _side(name, given) if name else _side(*own_name(given))
     keys = [_sky(side, files) for files in side.files]
     return rows_of(side, [len(one) for one in keys], keys)
 
@@ -183,8 +186,6 @@ def _sky(side: Side, files: Sequence[Any]) -> Rows:
 
 
 def _columns(files: Sequence[Any], names: Sequence[str]) -> Any:
-    import pyarrow as pa
-
     tables = []
     for place in files:
         with parquet(place) as file:

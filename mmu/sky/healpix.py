@@ -1,4 +1,4 @@
-"""HEALPix, nested ordering throughout: the one place that knows which library computes it (`neighbours` aside).."""
+"""HEALPix, nested ordering throughout: the one place that knows which library computes it (`neighbours` aside)."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from itertools import chain
@@ -16,7 +17,9 @@ from crossmatch import ranges
 from crossmatch.stream.stream import Stream
 from mmu.errors import MmuError
 from tests.archive.server import ANY, Archive, Handler, serving
+from tests.crossmatch.hub import HubHandler
 from tests.crossmatch.stream.skies import ARCSEC, images, spectra
+from tests.crossmatch.stream.test_stream import check
 from tests.crossmatch.test_remote import span
 
 LATENCY_S = 0.02
@@ -108,6 +111,21 @@ def test_the_cache_spares_the_network(served: Archive, tmp_path: Path) -> None:
     served.asked.clear()
     list(stream)
     assert not [one for one in served.asked if one.path.endswith(".parquet")]
+
+
+def test_over_the_hub(sky: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    for name in ("ls", "desi"):
+        shutil.copytree(sky[name], tmp_path / "ORG" / name)
+    with serving(tmp_path, HubHandler) as archive:
+        monkeypatch.setenv("HF_ENDPOINT", archive.url.rstrip("/"))
+        found = list(mmu.stream(["ORG/ls", "hf://datasets/ORG/desi"], batch_size=16, tail="exact"))
+    assert sum(batch.size for batch in found) == 120
+    for batch in found:
+        check(batch)
 
 
 def test_one_dataset_under_a_name_of_ones_own(served: Archive) -> None:

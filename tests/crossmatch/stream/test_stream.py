@@ -123,6 +123,12 @@ def test_what_cannot_be_is_said_at_once(sky: Paths, how: dict[str, Any], words: 
         len(mmu.stream([sky["ls"], sky["desi"]], **how))
 
 
+def test_one_dataset_is_called_as_given(sky: Paths) -> None:
+    for given in ({"mine": sky["ls"]}, f"mine={sky['ls']}", [f"mine={sky['ls']}"]):
+        batch = next(iter(mmu.stream(given, columns=["mag"], batch_size=8)))
+        assert list(batch) == ["mine"]
+
+
 def test_a_table_is_matched_but_not_streamed(sky: Paths, tmp_path: Path) -> None:
     table = tmp_path / "list.csv"
     table.write_text("id,ra,dec\n1,44.5,0.1\n")
