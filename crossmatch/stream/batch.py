@@ -108,7 +108,7 @@ def copy(to: NDArray[Any], slots: Rows, source: NDArray[Any], rows: Rows) -> Non
     """`to[slots] = source[rows]`, without a copy in between where rows are long, and without the GIL."""
     if not len(slots):
         return
-    together = slots[-1] - slots[0] == len(slots) - 1 and bool((np.diff(slots) == 1).all())
+    together = slots[-1] - slots[0] == len(slots) - 1 and bool((slots[1:] > slots[:-1]).all())
     if together and to.dtype == source.dtype and source.flags.c_contiguous:
         np.take(source, rows, axis=0, out=to[slots[0] : slots[-1] + 1], mode="clip")  # any other mode copies twice
         return
@@ -137,6 +137,9 @@ class Column:
         Raises:
             FormatError: a value is too large for the dtype asked for.
         """
+        if block.values.dtype == self.array.read_as:  # the states of NumPy take longer than some copies
+            self._take(slots, block, rows)
+            return
         try:
             with np.errstate(over="raise", invalid="ignore"):
                 self._take(slots, block, rows)
@@ -215,16 +218,16 @@ class Ragged(Column):
         return {"": (flat, offsets)}
 
 
-class Text(Column):
-    """Strings, which stay Arrow's."""
+class Text:
+    """Strings of a batch while it is filled, which stay Arrow's."""
 
-    def __init__(self, array: Array, size: int, absent: Rows) -> None:
-        super().__init__(array, size, absent)
+    def __init__(self, size: int) -> None:
+        self.size = size
         self.pieces: list[tuple[Rows, pa.Array]] = []
 
-    def _take(self, slots: Rows, block: Block, rows: Rows) -> None:
-        assert block.text is not None
-        self.pieces.append((slots, block.text.take(pa.array(rows))))
+    def put(self, slots: Rows, texts: pa.Array) -> None:
+        """Strings of some of the batch's rows."""
+        self.pieces.append((slots, texts))
 
     def arrow(self) -> pa.Array:
         """All of them, in the order of the batch; null where the dataset has no record."""
@@ -232,10 +235,11 @@ class Text(Column):
             return pa.nulls(self.size, pa.string())
         place = np.full(self.size, -1, np.int64)
         place[np.concatenate([slots for slots, _ in self.pieces])] = np.arange(sum(len(p[0]) for p in self.pieces))
-        joined = pa.concat_arrays([text.cast(pa.string()) for _, text in self.pieces])
+        joined = pa.concat_arrays([text for _, text in self.pieces]).cast(pa.string())
         return joined.take(pa.array(place, mask=place < 0))
 
     def finished(self) -> dict[str, Any]:
+        """As `Column.finished`."""
         return {"": np.array(self.arrow().to_pylist(), dtype=object)}
 
 
@@ -249,7 +253,5 @@ def entries(block: Block, rows: Rows, slots: Rows) -> tuple[Rows, Rows]:
 
 
 def column_for(array: Array, size: int, absent: Rows, buffers: Buffers, pad: int | float | None) -> Column:
-    """The kind of column that an array needs."""
-    if array.dtype == "text":
-        return Text(array, size, absent)
+    """The kind of column that an array of numbers needs."""
     return Ragged(array, size, absent, pad) if array.ragged else Fixed(array, size, absent, buffers)

@@ -26,7 +26,7 @@ class Filling:
 
     planned: Planned
     columns: list[dict[str, Column]]
-    ids: list[Text]
+    texts: list[dict[str, Text]]
     left: int = 0
     ready: threading.Event = field(default_factory=threading.Event)
     problem: BaseException | None = None
@@ -97,27 +97,37 @@ class Filler:
                 yield from ((group, at[mine], local) for group, mine, local in found)
 
     def _filling(self, planned: Planned) -> Filling:
-        columns, ids, rows = [], [], planned.rows
+        columns, texts, rows = [], [], planned.rows
         for side, arrays in enumerate(self.reader.arrays):
             absent = np.flatnonzero(self.samples.leaf[side, rows] < 0)
-            made = {array.name: column_for(array, len(rows), absent, self.buffers, self.pad) for array in arrays}
-            ids.append(Text(ID, len(rows), absent))
-            columns.append(made)
-        return Filling(planned, columns, ids)
+            numbers = [array for array in arrays if array.dtype != "text"]
+            columns.append(
+                {array.name: column_for(array, len(rows), absent, self.buffers, self.pad) for array in numbers}
+            )
+            texts.append({array.name: Text(len(rows)) for array in (*arrays, ID) if array.dtype == "text"})
+        return Filling(planned, columns, texts)
 
     def _do(self, job: Job) -> None:
         try:
             blocks = self.reader.blocks(job.group)
-            for filling, slots, rows in job.parts:
-                for name, column in filling.columns[job.group.side].items():
-                    column.take(slots, blocks[name], rows)
-                if ID.name in blocks:
-                    filling.ids[job.group.side].take(slots, blocks[ID.name], rows)
+            for name, block in blocks.items():
+                if block.text is None:
+                    for filling, slots, rows in job.parts:
+                        filling.columns[job.group.side][name].take(slots, block, rows)
+                else:
+                    self._put(job, name, block.text)
         except BaseException as problem:  # noqa: BLE001  the consumer raises it, or counts what it cost
             self._failed(job, problem)
             return
         for filling, _, _ in job.parts:
             filling.settle()
+
+    def _put(self, job: Job, name: str, text: pa.Array) -> None:
+        """Strings, taken for all batches at once."""
+        taken, first = text.take(pa.array(np.concatenate([rows for _, _, rows in job.parts]))), 0
+        for filling, slots, _ in job.parts:
+            filling.texts[job.group.side][name].put(slots, taken.slice(first, len(slots)))
+            first += len(slots)
 
     def _failed(self, job: Job, problem: BaseException) -> None:
         skip = self.skip and isinstance(problem, MmuError)
@@ -148,16 +158,20 @@ class Filler:
         samples, rows = self.samples, filling.planned.rows
         names = [side.name for side in samples.sides]
         keep: Any = slice(None)
+        padding = filling.planned.padding
         if filling.lost:
             keep = np.setdiff1d(np.arange(len(rows)), np.array(sorted(filling.lost)))
+            padding = int(np.count_nonzero(keep >= len(rows) - padding))
         sides: dict[str, dict[str, Any]] = {}
-        texts, bands = {}, {}
-        for name, arrays, columns, ids in zip(names, self.reader.arrays, filling.columns, filling.ids, strict=True):
+        ids, bands = {}, {}
+        for name, arrays, columns, texts in zip(names, self.reader.arrays, filling.columns, filling.texts, strict=True):
             sides[name] = {}
             for array in arrays:
-                for key, value in columns[array.name].finished().items():
+                column = columns.get(array.name) or texts[array.name]
+                for key, value in column.finished().items():
                     sides[name][array.name + key] = _kept(value, keep)
-            texts[name] = ids.arrow() if isinstance(keep, slice) else ids.arrow().take(pa.array(keep))
+            identity = texts[ID.name].arrow()
+            ids[name] = identity if isinstance(keep, slice) else identity.take(pa.array(keep))
             bands[name] = {array.name: array.bands for array in arrays if array.bands}
         return Batch(
             filling.planned.index,
@@ -165,8 +179,8 @@ class Filler:
             {name: samples.leaf[side, rows][keep] >= 0 for side, name in enumerate(names)},
             {name: samples.separation[side, rows][keep] for side, name in enumerate(names)},
             bands,
-            filling.planned.padding,
-            texts,
+            padding,
+            ids,
         )
 
     def close(self) -> None:
