@@ -339,7 +339,9 @@ def compare(number: str) -> None:
         ("cold: ours / the disk", "ours, cold", "disk, cold"),
     ):
         say(f"{words}: {results[top]['per_s'] / results[bottom]['per_s']:.2f}\n")
-    if len({got["pairs"] for name, got in results.items() if name != "datasets"}) != 1:
+    if (lost := case.pairs - int(results["lsdb"]["pairs"])) > 0:
+        say(f"lsdb gives {lost} pairs fewer, those across borders of partitions: it has no margin to look into here\n")
+    if {got["pairs"] for name, got in results.items() if name not in ("datasets", "lsdb")} != {case.pairs}:
         raise SystemExit(f"They do not agree: { {name: got['pairs'] for name, got in results.items()} }")
 
 
