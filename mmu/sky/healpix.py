@@ -51,6 +51,15 @@ def centres(order: int, pixels: ArrayLike) -> tuple[NDArray[np.float64], NDArray
     return np.asarray(ra), np.asarray(dec)
 
 
+def corners(order: int, pixels: ArrayLike, step: int = 1) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """RA and Dec (degrees) of points round each pixel's border, (N, 4 * step)."""
+    values = np.asarray(pixels, dtype=np.int64)
+    if values.size == 0:
+        return np.empty((0, 4 * step)), np.empty((0, 4 * step))
+    x, y, z = np.moveaxis(_healpy().boundaries(1 << order, values, step=step, nest=True), 1, 0)
+    return np.degrees(np.arctan2(y, x)) % 360.0, np.degrees(np.arcsin(np.clip(z, -1.0, 1.0)))
+
+
 def max_radius_deg(order: int) -> float:
     """The largest distance from a pixel's centre to its corners, degrees."""
     return float(np.degrees(_healpy().max_pixrad(1 << order)))
