@@ -14,19 +14,17 @@ import numpy as np
 
 from mmu.errors import MmuError
 from mmu.look.panel import Panel
-from mmu.look.spectrum import Spectrum, draw_spectrum
+from mmu.look.spectrum import Spectrum, spectrum_panel
 from mmu.look.style import PALETTE
 from mmu.look.subject import Subject
 
 
 def coefficient_panels(subject: Subject, name: str, title: str, large: bool) -> list[Panel]:
-    """The sampled spectrum, or the coefficients with their errors; none for the column of errors."""
-    if name.endswith("_error"):
-        return []
+    """The sampled spectrum, or the coefficients over their errors."""
     size = (12, 4) if large else (6, 2)
     sampled = sample(subject)
     if sampled is not None:
-        return [Panel(*size, partial(draw_spectrum, spectrum=sampled, title=title, large=large))]
+        return [spectrum_panel(sampled, size, title, large)]
     return [Panel(*size, partial(draw_coefficients, subject=subject, name=name, title=title, large=large))]
 
 

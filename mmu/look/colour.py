@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +23,8 @@ _MICRON = {  # effective wavelengths of filters, by the last word of their names
 _NUMBERED = re.compile(r"f(\d{3,4})(w|wp|n|m|lp|x)\d?")
 _SLOPE = 1.6
 """f_nu times wavelength to minus this: a little bluer than f_lambda (2), as the viewers of imaging surveys have it."""
-_LINEAR_SIGMA, _LEAST_PEAK_SIGMA, _PEAK_PERCENT = 2.0, 25.0, 99.7
-_FLOOR = 0.06
+_LINEAR_SIGMA, _LEAST_PEAK_SIGMA, _PEAK_PERCENT = 3.0, 40.0, 99.8
+_FLOOR = 0.09
 
 
 def wavelength(band: str) -> float | None:

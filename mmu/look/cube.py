@@ -1,4 +1,4 @@
-"""Cubes: white light, the spectrum of the brightest spaxel, and maps measured on them (line flux, velocity, dispersion)."""
+"""Cubes: white light, the spectrum of the brightest spaxel, and maps of what was measured on them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmu.look.panel import Panel
-from mmu.look.spectrum import Spectrum, bad_pixels, draw_spectrum
+from mmu.look.spectrum import Spectrum, bad_pixels, spectrum_panel
 from mmu.look.stamp import finish
 from mmu.look.style import NOWHERE
 from mmu.look.subject import Subject
@@ -76,9 +76,7 @@ def cube_panels(subject: Subject, name: str, title: str, large: bool) -> list[Pa
     spectrum = Spectrum(cube.wavelength, cube.flux[:, y, x], cube.sigma[:, y, x], cube.good[:, y, x], unit, "Angstrom")
     scale = scale_of(subject, white.shape)
     left = partial(draw_white, white=white, spaxel=(int(x), int(y)), scale=scale, title=title)
-    words = "brightest spaxel" if large else f"{title}: brightest spaxel"
-    right = partial(draw_spectrum, spectrum=spectrum, redshift=subject.redshift, title=words, large=large)
-    return [Panel(3, 3, left), Panel(9, 3, right)]
+    return [Panel(3, 3, left), spectrum_panel(spectrum, (9, 3), "brightest spaxel (+)", True, subject)]
 
 
 def scale_of(subject: Subject, shape: tuple[int, ...]) -> float:

@@ -120,7 +120,7 @@ def _of_kind(subject: Subject, kind: str, large: bool) -> list[Panel]:
     if kind == "map":
         return map_panels(subject, "")
     names = subject.of(kind)
-    title = _title(subject, False)
+    title = _title(subject, False, narrow=kind in (*_SIDE_BY_SIDE, "cube"))
     return [panel for name in names for panel in _MAKERS[kind](subject, name, _named(title, name, names, large), large)]
 
 
@@ -144,7 +144,8 @@ def _across(subject: Subject, kind: str) -> list[Panel]:
 def _title(subject: Subject, across: bool, narrow: bool = True) -> str:
     """Id, redshift and magnitude; across datasets also which one, and how far from the object."""
     if not across:
-        return f"{subject.id}   {subject.words}" if len(subject.words) < 14 else f"{subject.id}\n{subject.words}"
+        gap = "\n" if narrow and len(subject.words) > 13 else "   "
+        return f"{subject.id}{gap}{subject.words}"
     apart = f'   {subject.separation:.2f}" apart' if subject.separation else ""
     gap = "\n" if narrow else "   "
     return f"{subject.survey} {subject.release}   {subject.id}{gap}{subject.words}{apart}"

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Line:
     vacuum: tuple[float, ...]
     emission: bool = True
     rank: int = 1
+    stellar: bool = False
 
     @property
     def middle(self) -> float:
@@ -30,8 +34,12 @@ def _emission(name: str, *vacuum: float, rank: int = 1) -> Line:
     return Line(name, vacuum, True, rank)
 
 
+def _balmer(name: str, vacuum: float, rank: int = 1) -> Line:
+    return Line(name, (vacuum,), True, rank, True)
+
+
 def _absorption(name: str, *vacuum: float, rank: int = 1) -> Line:
-    return Line(name, vacuum, False, rank)
+    return Line(name, vacuum, False, rank, True)
 
 
 LINES = (
@@ -46,15 +54,15 @@ LINES = (
     _emission("[Ne V]", 3426.85, rank=2),
     _emission("[O II]", 3727.09, 3729.88, rank=0),
     _emission("[Ne III]", 3869.86),
-    _emission("Hδ", 4102.89),
-    _emission("Hγ", 4341.69),
+    _balmer("Hδ", 4102.89),
+    _balmer("Hγ", 4341.69),
     _emission("He II", 4687.02, rank=2),
-    _emission("Hβ", 4862.69, rank=0),
+    _balmer("Hβ", 4862.69, rank=0),
     _emission("[O III]", 4960.30, 5008.24, rank=0),
     _emission("He I", 5877.25, rank=2),
     _emission("[O I]", 6302.05, rank=2),
     _emission("[N II]", 6549.86, 6585.27, rank=2),
-    _emission("Hα", 6564.61, rank=0),
+    _balmer("Hα", 6564.61, rank=0),
     _emission("[S II]", 6718.29, 6732.67),
     _emission("[S III]", 9071.1, rank=2),
     _emission("[S III]", 9533.2),
@@ -78,10 +86,19 @@ def air(vacuum: float) -> float:
     return vacuum / (1.0 + 0.05792105 / (238.0185 - wavenumber2) + 0.00167917 / (57.362 - wavenumber2))
 
 
-def observed(redshift: float, low: float, high: float, in_air: bool = False) -> list[tuple[Line, list[float]]]:
-    """The lines that lie within a range of observed wavelengths (Angstrom), and where: (1 + z) times those at rest."""
+def observed(
+    redshift: float, low: float, high: float, in_air: bool = False, star: bool = False
+) -> list[tuple[Line, list[float]]]:
+    """The lines that lie within a range of observed wavelengths (Angstrom), and where: (1 + z) times those at rest.
+
+    Args:
+        in_air: the wavelengths asked for and given are those in air.
+        star: only lines that stars have.
+    """
     found = []
     for line in LINES:
+        if star and not line.stellar:
+            continue
         at = [one * (1.0 + redshift) for one in line.vacuum]
         inside = [air(one) if in_air else one for one in at if low < one < high]
         found += [(line, inside)] if inside else []
@@ -108,11 +125,9 @@ def tiers(at: Sequence[float], widths: Sequence[float], ranks: Sequence[int], mo
     return placed
 
 
-def running_mean(
-    flux: np.ndarray[tuple[int], np.dtype[np.float64]], weight: np.ndarray[tuple[int], np.dtype[np.float64]], width: int
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Weighted mean over `width` pixels round each one; NaN where none of them has weight."""
+def running_mean(flux: Floats, weight: Floats, width: int) -> tuple[Floats, Floats]:
+    """Weighted mean over `width` pixels round each one, NaN where none has weight; and the sum of the weights."""
     box = np.ones(width)
     total = np.convolve(weight, box, "same")
-    mean = np.convolve(weight * np.where(weight > 0, flux, 0.0), box, "same")
-    return np.where(total > 0, mean / np.where(total > 0, total, 1.0), np.nan)
+    sums = np.convolve(weight * np.where(weight > 0, flux, 0.0), box, "same")
+    return np.where(total > 0, sums / np.where(total > 0, total, 1.0), np.nan), total

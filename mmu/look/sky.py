@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +84,7 @@ class View:
 
 
 def view_of(densities: Sequence[Density]) -> View:
-    """The smallest circle (or nearly) round all pixels that hold objects; its diameter, degrees, at least some cells."""
+    """A circle round all pixels that hold objects, nearly the smallest; all of the sky if they are all round it."""
     centres = [healpix.centres(one.order, one.pixels) for one in densities]
     ra, dec = (np.concatenate(parts) for parts in zip(*centres, strict=True))
     vectors = healpix.unit_vectors(ra, dec)

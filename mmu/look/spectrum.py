@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from mmu.look import lines
 from mmu.look.panel import Panel
-from mmu.look.style import ACCENT, FAINT, INK, MARK
+from mmu.look.style import ABSORPTION, BAND, FAINT, INK, MARK
 from mmu.look.subject import Subject
 
 Floats = NDArray[np.float64]
 
-_SMOOTH = 5
 _TIERS = 2
 _CHARACTER = 0.62
 """Width of a letter in units of the size of the type."""
@@ -62,72 +61,114 @@ def spectrum_panels(subject: Subject, name: str, title: str, large: bool) -> lis
     spectrum = spectrum_of(subject, name)
     if spectrum is None:
         return []
-    size = (12, 4) if large else (6, 2)
-    return [
-        Panel(*size, partial(draw_spectrum, spectrum=spectrum, redshift=subject.redshift, title=title, large=large))
-    ]
+    return [spectrum_panel(spectrum, (12, 4) if large else (6, 2), title, large, subject)]
+
+
+def spectrum_panel(
+    spectrum: Spectrum, size: tuple[int, int], title: str, large: bool, of: Subject | None = None
+) -> Panel:
+    """A panel with a spectrum; with lines at the redshift of the object that it is of."""
+    redshift, star = (of.redshift, of.star) if of is not None else (None, False)
+    drawn = partial(draw_spectrum, spectrum=spectrum, redshift=redshift, star=star, title=title, large=large)
+    return Panel(*size, drawn)
+
+
+def smoothed(spectrum: Spectrum) -> tuple[Floats, Floats, int]:
+    """The weighted running mean and its standard deviation, NaN where the pixel is bad, and over how many pixels.
+
+    It is taken over as many as bring the usual signal-to-noise ratio to about 4, from 3 to 15.
+    """
+    known = np.isfinite(spectrum.sigma)
+    weight = np.where(spectrum.good, np.where(known, spectrum.sigma, 1.0) ** -2.0, 0.0)
+    ratio = np.abs(spectrum.flux[spectrum.good & known]) * np.sqrt(weight[spectrum.good & known])
+    usual = float(np.median(ratio)) if ratio.size else 10.0
+    width = int(np.clip((4.0 / max(usual, 0.1)) ** 2, 3, 15)) // 2 * 2 + 1
+    mean, total = lines.running_mean(spectrum.flux, weight, width)
+    bad = ~spectrum.good
+    error = np.where(known & (total > 0), 1 / np.sqrt(np.where(total > 0, total, 1.0)), np.nan)
+    return np.where(bad, np.nan, mean), np.where(bad, np.nan, error), width
 
 
 def draw_spectrum(
-    axis: Any, spectrum: Spectrum, redshift: float | None = None, title: str = "", large: bool = True
+    axis: Any,
+    spectrum: Spectrum,
+    redshift: float | None = None,
+    star: bool = False,
+    title: str = "",
+    large: bool = True,
 ) -> None:
-    """Flux against wavelength on an axis."""
+    """Flux against wavelength on an axis: pixels, one standard deviation of theirs round the mean, and the mean."""
     wavelength, flux = spectrum.wavelength, np.where(spectrum.good, spectrum.flux, np.nan)
-    known = np.isfinite(spectrum.sigma)
-    weight = np.where(spectrum.good, np.where(known, spectrum.sigma, 1.0) ** -2.0, 0.0)
-    mean = lines.running_mean(spectrum.flux, weight, _SMOOTH)
-    mean = np.where(spectrum.good, mean, np.nan)
+    mean, error, width = smoothed(spectrum)
     axis.plot(wavelength, flux, color=FAINT, linewidth=0.3, label="pixels", gid="pixels")
-    if known.any():
+    if np.isfinite(error).any():
         sigma = np.where(spectrum.good, spectrum.sigma, np.nan)
-        band = {"color": ACCENT, "alpha": 0.22, "linewidth": 0, "label": "± 1σ of a pixel", "gid": "sigma"}
+        band = {"color": BAND, "alpha": 0.75, "linewidth": 0, "label": "± 1σ of a pixel", "gid": "sigma"}
         axis.fill_between(wavelength, mean - sigma, mean + sigma, **band)
-    axis.plot(wavelength, mean, color=INK, linewidth=0.7, label=f"mean of {_SMOOTH} pixels", gid="mean")
-    shown = np.isfinite(mean)
-    if shown.any():
-        low, high = np.percentile(mean[shown], [0.5, 99.9])
-        room = max(high - low, 1e-3 * abs(high), 1e-30)
-        axis.set_ylim(low - 0.22 * room, high + 0.38 * room)
-        axis.set_xlim(wavelength[shown][0], wavelength[shown][-1])
-    else:
-        axis.text(0.5, 0.5, "no good pixel", transform=axis.transAxes, ha="center", color=MARK)
-        axis.set_xlim(wavelength.min(), wavelength.max())
+    axis.plot(wavelength, mean, color=INK, linewidth=0.6, label=f"mean of {width} pixels", gid="mean")
+    _limits(axis, spectrum, mean, error)
     axis.set_title(title, loc="left")
-    axis.set_xlabel(f"wavelength ({_pretty(spectrum.wavelength_unit) or 'unit not told'})")
+    spec = axis.get_subplotspec()
+    if large or spec is None or spec.is_last_row():
+        axis.set_xlabel(f"wavelength ({_pretty(spectrum.wavelength_unit) or 'unit not told'})")
     axis.set_ylabel(f"flux ({_pretty(spectrum.unit) or 'unit not told'})" if large else "flux")
     if redshift is not None:
-        mark_lines(axis, redshift, spectrum, large)
+        mark_lines(axis, redshift, spectrum, star, large)
     if large:
-        axis.legend(loc="upper right", ncols=3, bbox_to_anchor=(1.0, 1.09), borderaxespad=0.0)
+        axis.legend(loc="lower right", ncols=3, bbox_to_anchor=(1.0, 1.0), borderaxespad=0.1)
 
 
-def mark_lines(axis: Any, redshift: float, spectrum: Spectrum, large: bool = True) -> None:
+def _limits(axis: Any, spectrum: Spectrum, mean: Floats, error: Floats) -> None:
+    """Room for nearly all of the mean, and for all lines that stand out of the noise."""
+    shown = np.isfinite(mean)
+    if not shown.any():
+        axis.text(0.5, 0.5, "no good pixel", transform=axis.transAxes, ha="center", color=MARK)
+        axis.set_xlim(spectrum.wavelength.min(), spectrum.wavelength.max())
+        return
+    low, high = np.percentile(mean[shown], [0.5, 99.8])
+    sure = mean[shown & (mean > 8 * np.where(np.isfinite(error), error, np.inf))]
+    high = max(high, float(sure.max())) if sure.size else high
+    room = max(high - low, 1e-3 * abs(high), 1e-30)
+    axis.set_ylim(low - 0.2 * room, high + 0.25 * room)
+    axis.set_xlim(spectrum.wavelength[shown][0], spectrum.wavelength[shown][-1])
+
+
+def mark_lines(axis: Any, redshift: float, spectrum: Spectrum, star: bool = False, large: bool = True) -> None:
     """Marks at (1 + z) times the lines' wavelengths; names of emission lines above, of absorption lines below."""
     factor = _per_angstrom(spectrum.wavelength_unit)
     low, high = axis.get_xlim()
-    inside = lines.observed(redshift, low / factor, high / factor, spectrum.in_air)
+    inside = lines.observed(redshift, low / factor, high / factor, spectrum.in_air, star)
     size = 6.5 if large else 5.5
     spec = axis.get_subplotspec()
     share = 1.0 if spec is None else len(spec.colspan) / spec.get_gridspec().ncols
-    inch = axis.figure.bbox.width / axis.figure.dpi * share * 0.9
-    letter = (high - low) / inch * size / 72 * _CHARACTER
-    for emission, colour in ((True, MARK), (False, "#00735c")):
-        found = [(line, np.array(at) * factor) for line, at in inside if line.emission == emission]
+    letter = (high - low) / (axis.figure.bbox.width / axis.figure.dpi * share * 0.9) * size / 72 * _CHARACTER
+    for emission, colour in ((True, MARK), (False, ABSORPTION)):
+        found = [
+            (line, np.array(at) * factor)
+            for line, at in inside
+            if line.emission == emission and (large or line.rank < 2)
+        ]
         middles = [float(at.mean()) for _, at in found]
         widths = [letter * (len(line.name) + 1) for line, _ in found]
         rows = lines.tiers(middles, widths, [line.rank for line, _ in found], _TIERS)
         for (line, at), middle, row in zip(found, middles, rows, strict=True):
             for one in at:
-                axis.axvline(
-                    one, color=colour, linewidth=0.5, linestyle="-" if emission else ":", alpha=0.55, gid="line"
-                )
-            if row is not None and low + letter * len(line.name) / 2 < middle < high - letter * len(line.name) / 2:
-                up = 0.985 - 0.075 * row if emission else 0.015 + 0.075 * row
-                where = {"transform": axis.get_xaxis_transform(), "va": "top" if emission else "bottom"}
-                box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.4}
-                axis.text(
-                    middle, up, line.name, color=colour, fontsize=size, ha="center", bbox=box, gid="name", **where
-                )
+                axis.axvline(one, color=colour, linewidth=0.6, linestyle="-" if emission else ":", zorder=0, gid="line")
+            half = letter * len(line.name) / 2
+            if row is not None and low + half < middle < high - half:
+                _name(axis, line, middle, row, size, colour)
+
+
+def _name(axis: Any, line: lines.Line, middle: float, row: int, size: float, colour: str) -> None:
+    """A line's name: emission along the upper edge, absorption along the lower one."""
+    high = axis.figure.bbox.height / axis.figure.dpi
+    spec = axis.get_subplotspec()
+    share = 1.0 if spec is None else len(spec.rowspan) / spec.get_gridspec().nrows
+    step = 1.25 * size / 72 / max(high * share * 0.8, 0.5)
+    up = 0.985 - step * row if line.emission else 0.015 + step * row
+    where = {"transform": axis.get_xaxis_transform(), "va": "top" if line.emission else "bottom", "ha": "center"}
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.4}
+    axis.text(middle, up, line.name, color=colour, fontsize=size, bbox=box, gid="name", **where)
 
 
 def _per_angstrom(unit: str) -> float:

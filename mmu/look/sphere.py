@@ -1,4 +1,4 @@
-"""HEALPix cells as polygons on a map: the whole sky (Mollweide), or a field (gnomonic: seen from the sphere's middle)."""
+"""HEALPix cells as polygons on a map: of the whole sky (Mollweide), or of a field (gnomonic: as seen from Earth)."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def picture_panels(subject: Subject, name: str, title: str, large: bool) -> list
 def draw_picture(axis: Any, subject: Subject, name: str, title: str) -> None:
     """Colours as they are; which way is up, and the scale, as the columns' metadata say."""
     pixels = np.asarray(subject.record[name])
-    south = "row 0 is south" in subject.facts(name).get("meaning", "")
+    south = is_south_first(subject, name, pixels.shape[:2])
     origin = "lower" if south else "upper"
     if pixels.ndim == 2:
         axis.imshow(pixels, origin=origin, cmap="gray")
@@ -162,6 +162,15 @@ def draw_picture(axis: Any, subject: Subject, name: str, title: str) -> None:
     scales = [one for one in subject.record if subject.fields[one].metadata and _is_scale(subject, one)]
     scale = subject.number(scales[0]) if scales else 1.0
     finish(axis, pixels.shape[:2], scale, title, compass=south)
+
+
+def is_south_first(subject: Subject, name: str, shape: tuple[int, ...]) -> bool:
+    """True if row 0 is known to be the south: it is said, or it is of an image's pixels and nothing else is said."""
+    meaning = subject.facts(name).get("meaning", "")
+    if "row 0" in meaning:
+        return "row 0 is south" in meaning
+    planes = [plane for one in subject.of("image") for plane in subject.record[one]["flux"]]
+    return any(np.shape(plane) == shape for plane in planes)
 
 
 def _is_scale(subject: Subject, name: str) -> bool:

@@ -21,6 +21,7 @@ _SIGNS = {  # the members by which a struct without metadata is known
 }
 _REDSHIFTS = ("z", "redshift", "z_hp", "z_spec", "zspec", "z_best", "zbest", "z_phot")
 _WARNINGS = ("zwarn", "zwarning")
+_CLASSES = ("spectype", "class")
 _SPAXELS = {"x", "y", "width", "height"}
 
 
@@ -79,8 +80,11 @@ class Subject:
         return any(part is not None and part is not np.ma.masked for part in parts)
 
     def of(self, kind: str) -> list[str]:
-        """Columns of a modality."""
-        return [name for name, found in self.kinds.items() if found == kind]
+        """Columns of a modality; the errors of another column are not one to look at."""
+        names = [name for name, found in self.kinds.items() if found == kind]
+        return [
+            name for name in names if name.removesuffix("_error") == name or name.removesuffix("_error") not in names
+        ]
 
     def number(self, name: str) -> float:
         """A scalar column's value; NaN where it is missing."""
@@ -93,6 +97,11 @@ class Subject:
         name = redshift_column(self.fields.values())
         value = self.number(name) if name else np.nan
         return value if np.isfinite(value) and value > -0.1 else None
+
+    @property
+    def star(self) -> bool:
+        """True if the survey classifies it as a star."""
+        return any(str(self.record[name]).upper() == "STAR" for name in self.record if name.lower() in _CLASSES)
 
     @property
     def warned(self) -> bool:
@@ -152,7 +161,9 @@ def magnitude_column(columns: Iterable[pa.Field]) -> str | None:
 
 
 def _band_of(name: str) -> str:
-    """`r` of `MAG_R` or `r_cmodel_mag`, `G` of `phot_g_mean_mag`, `AUTO` of `mag_auto`."""
+    """`r` of `MAG_R` or `r_cmodel_mag`, `G` of `phot_g_mean_mag`, `mag auto` of `mag_auto`."""
+    if name.startswith("phot_"):  # Gaia's bands are capital letters, to be told from others'
+        return name.split("_")[1].upper()
     words = [word for word in name.lower().split("_") if word not in ("mag", "flux", "cmodel", "phot", "mean")]
     short = words[0] if words else "mag"
     return short if len(short) == 1 or short == "mag" else f"mag {short}"
@@ -180,7 +191,7 @@ def read(dataset: Dataset, ids: Sequence[str], kinds: Iterable[str], name: str |
         UsageError: an id is not in the dataset.
     """
     fields = {one.name: one for one in dataset.schema}
-    spaxels = _SPAXELS <= set(fields)
+    spaxels = set(fields) >= _SPAXELS
     wanted = [
         n for n, one in fields.items() if modality(one) in kinds and not (spaxels and modality(one) == "spectrum")
     ]
