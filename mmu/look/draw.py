@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmu.dataset import Dataset
+from mmu.look.choose import first_ids
 from mmu.look.coefficients import coefficient_panels
 from mmu.look.cube import cube_panels, map_panels
 from mmu.look.labels import label_panels, value_panel
@@ -15,7 +16,7 @@ from mmu.look.panel import Panel, lay_out, places
 from mmu.look.spectrum import spectrum_panels
 from mmu.look.stamp import picture_panels, stamp_panels
 from mmu.look.style import WIDTH_INCH, figure
-from mmu.look.subject import Subject, first_ids, modality, name_of, read
+from mmu.look.subject import Subject, modality, name_of, read
 
 Maker = Callable[[Subject, str, str, bool], list[Panel]]
 
@@ -30,6 +31,8 @@ _MAKERS: dict[str, Maker] = {
 }
 _TELLING = ("cube", "image", "spectrum", "lightcurve", "coefficients", "picture")
 """What a sheet shows of a dataset that has several modalities: the first of these that it has."""
+EVERYTHING = tuple(_MAKERS)
+"""All modalities that are drawn."""
 _SIDE_BY_SIDE = ("image", "picture")
 _CUBES = 4
 
@@ -56,7 +59,7 @@ def draw(dataset: Dataset, path: Path, count: int = 12, ids: Sequence[str] | Non
     if not kinds:
         return draw_labels(dataset, path, list(ids or ()))
     if len(chosen) == 1:
-        return draw_page(read(dataset, chosen, _MAKERS)[0], path)
+        return draw_page(read(dataset, chosen, EVERYTHING)[0], path)
     principal = "cube" if "cube" in kinds else kinds[0]
     chosen = chosen[:_CUBES] if principal == "cube" and ids is None else chosen
     return draw_sheet(read(dataset, chosen, (principal, *_context(principal))), principal, len(dataset), path)
@@ -72,7 +75,7 @@ def draw_object(records: Mapping[str, tuple[Dataset, str]], path: Path) -> Path:
     Raises:
         UsageError: an id is not in its dataset, matplotlib is missing, or the path's ending is unknown.
     """
-    return draw_subjects([read(dataset, [one], _MAKERS, name)[0] for name, (dataset, one) in records.items()], path)
+    return draw_subjects([read(dataset, [one], EVERYTHING, name)[0] for name, (dataset, one) in records.items()], path)
 
 
 def draw_subjects(subjects: Sequence[Subject], path: Path) -> Path:

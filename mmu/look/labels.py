@@ -13,11 +13,10 @@ import pyarrow as pa
 from mmu.dataset import Dataset
 from mmu.look.panel import Panel
 from mmu.look.style import ACCENT, MARK
-from mmu.look.subject import Subject, facts
+from mmu.look.subject import Subject, class_names, facts
 
 _IDENTITY = ("_healpix_29", "object_id", "ra", "dec")
 _MOST, _CLASSES, _BINS, _DECADES = 12, 24, 40, 2.5
-_CLASS = re.compile(r"(\d+) ([^,;:]+)")
 
 
 def telling(fields: Iterable[pa.Field], most: int = _MOST) -> list[str]:
@@ -73,7 +72,7 @@ def draw_distribution(axis: Any, field: pa.Field, values: Any, marked: Any = ())
 def draw_classes(axis: Any, meaning: str, seen: Any) -> None:
     """A bar a class, under its name where the column's meaning lists them as `0 NAME, 1 NAME`."""
     classes, counts = np.unique(seen.astype(int), return_counts=True)
-    named = {int(number): name for number, name in _CLASS.findall(meaning)}
+    named = class_names(meaning)
     axis.barh(classes, counts, color=ACCENT, alpha=0.75)
     axis.set_yticks(classes, [named.get(int(one), str(one)) for one in classes])
     axis.invert_yaxis()

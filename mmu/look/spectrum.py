@@ -16,7 +16,7 @@ from mmu.look.subject import Subject
 
 Floats = NDArray[np.float64]
 
-_TIERS = 2
+_TIERS, _PIXELS = 2, 1200
 _CHARACTER = 0.62
 """Width of a letter in units of the size of the type."""
 
@@ -76,13 +76,13 @@ def spectrum_panel(
 def smoothed(spectrum: Spectrum) -> tuple[Floats, Floats, int]:
     """The weighted running mean and its standard deviation, NaN where the pixel is bad, and over how many pixels.
 
-    It is taken over as many as bring the usual signal-to-noise ratio to about 4, from 3 to 15.
+    It is taken over as many as bring the usual signal-to-noise ratio to about 6, and as a page can show, from 3 to 21.
     """
     known = np.isfinite(spectrum.sigma)
     weight = np.where(spectrum.good, np.where(known, spectrum.sigma, 1.0) ** -2.0, 0.0)
     ratio = np.abs(spectrum.flux[spectrum.good & known]) * np.sqrt(weight[spectrum.good & known])
     usual = float(np.median(ratio)) if ratio.size else 10.0
-    width = int(np.clip((4.0 / max(usual, 0.1)) ** 2, 3, 15)) // 2 * 2 + 1
+    width = int(np.clip(max((6.0 / max(usual, 0.1)) ** 2, len(spectrum.flux) / _PIXELS), 3, 21)) // 2 * 2 + 1
     mean, total = lines.running_mean(spectrum.flux, weight, width)
     bad = ~spectrum.good
     error = np.where(known & (total > 0), 1 / np.sqrt(np.where(total > 0, total, 1.0)), np.nan)
@@ -102,8 +102,8 @@ def draw_spectrum(
     mean, error, width = smoothed(spectrum)
     axis.plot(wavelength, flux, color=FAINT, linewidth=0.3, label="pixels", gid="pixels")
     if np.isfinite(error).any():
-        sigma = np.where(spectrum.good, spectrum.sigma, np.nan)
-        band = {"color": BAND, "alpha": 0.75, "linewidth": 0, "label": "± 1σ of a pixel", "gid": "sigma"}
+        sigma = error * np.sqrt(width)
+        band = {"color": BAND, "alpha": 0.8, "zorder": 2.0, "linewidth": 0, "label": "± 1σ of a pixel", "gid": "sigma"}
         axis.fill_between(wavelength, mean - sigma, mean + sigma, **band)
     axis.plot(wavelength, mean, color=INK, linewidth=0.6, label=f"mean of {width} pixels", gid="mean")
     _limits(axis, spectrum, mean, error)
@@ -126,7 +126,8 @@ def _limits(axis: Any, spectrum: Spectrum, mean: Floats, error: Floats) -> None:
         axis.set_xlim(spectrum.wavelength.min(), spectrum.wavelength.max())
         return
     low, high = np.percentile(mean[shown], [0.5, 99.8])
-    sure = mean[shown & (mean > 8 * np.where(np.isfinite(error), error, np.inf))]
+    known = np.isfinite(error) & shown
+    sure = spectrum.flux[known & (mean > 5 * error) & (spectrum.flux > 8 * spectrum.sigma)]
     high = max(high, float(sure.max())) if sure.size else high
     room = max(high - low, 1e-3 * abs(high), 1e-30)
     axis.set_ylim(low - 0.2 * room, high + 0.25 * room)
@@ -151,9 +152,10 @@ def mark_lines(axis: Any, redshift: float, spectrum: Spectrum, star: bool = Fals
         middles = [float(at.mean()) for _, at in found]
         widths = [letter * (len(line.name) + 1) for line, _ in found]
         rows = lines.tiers(middles, widths, [line.rank for line, _ in found], _TIERS)
+        style = {"linestyle": "-" if emission else ":", "alpha": 0.6, "zorder": 0, "gid": "line"}
         for (line, at), middle, row in zip(found, middles, rows, strict=True):
             for one in at:
-                axis.axvline(one, color=colour, linewidth=0.6, linestyle="-" if emission else ":", zorder=0, gid="line")
+                axis.axvline(one, color=colour, linewidth=0.6, **style)
             half = letter * len(line.name) / 2
             if row is not None and low + half < middle < high - half:
                 _name(axis, line, middle, row, size, colour)

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmu.errors import UsageError
 
-INK, FAINT, ACCENT, BAND, MARK, ABSORPTION = "#222222", "#d0d0d0", "#0072b2", "#9cc9e8", "#d55e00", "#00735c"
+INK, FAINT, ACCENT, BAND, MARK, ABSORPTION = "#222222", "#d0d0d0", "#0072b2", "#8fc1e6", "#d55e00", "#00735c"
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d1f", "#000000")
 """Colours that can be told apart with any colour vision (Okabe & Ito 2008; its yellow, too light for lines, darker)."""
 NOWHERE = "#7d8590"

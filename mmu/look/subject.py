@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from mmu.dataset import Dataset
 from mmu.decoding import decode
+from mmu.look.choose import known
 
 _SIGNS = {  # the members by which a struct without metadata is known
     "image": {"flux", "band", "scale"},
@@ -22,6 +23,7 @@ _SIGNS = {  # the members by which a struct without metadata is known
 _REDSHIFTS = ("z", "redshift", "z_hp", "z_spec", "zspec", "z_best", "zbest", "z_phot")
 _WARNINGS = ("zwarn", "zwarning")
 _CLASSES = ("spectype", "class")
+_CLASS = re.compile(r"\b(\d+) ([^,;:]+)")
 _SPAXELS = {"x", "y", "width", "height"}
 
 
@@ -118,6 +120,15 @@ class Subject:
             value = 22.5 - 2.5 * np.log10(value) if value > 0 else np.nan
         return (_band_of(name), value) if name and np.isfinite(value) else None
 
+    @property
+    def label(self) -> str:
+        """The class that a column of labels gives it, by the name that the column's meaning has for it."""
+        for name in self.record:
+            if {"label", "class"} & set(name.lower().split("_")) and name in self.fields:
+                value = self.number(name) if pa.types.is_integer(self.fields[name].type) else np.nan
+                return class_names(self.facts(name).get("meaning", "")).get(int(np.nan_to_num(value, nan=-1)), "")
+        return ""
+
     def facts(self, name: str, member: str = "") -> dict[str, str]:
         """The metadata of a column or of a struct's member."""
         field = self.fields[name]
@@ -125,13 +136,18 @@ class Subject:
 
     @property
     def words(self) -> str:
-        """Redshift and magnitude, as far as they are known."""
+        """Redshift, magnitude and class, as far as they are known."""
         said = []
         if self.redshift is not None:
             said.append(f"z = {self.redshift:.4f}" + (" (flagged)" if self.warned else ""))
         if self.magnitude is not None:
             said.append(f"{self.magnitude[0]} = {self.magnitude[1]:.2f}")
-        return "   ".join(said)
+        return "   ".join([*said, self.label]).rstrip()
+
+
+def class_names(meaning: str) -> dict[int, str]:
+    """The names of classes where a meaning lists them as `0 NAME, 1 NAME, ...`."""
+    return {int(number): name.strip() for number, name in _CLASS.findall(meaning)}
 
 
 def redshift_column(columns: Iterable[pa.Field]) -> str | None:
@@ -174,38 +190,32 @@ def name_of(dataset: Dataset) -> str:
     return str(dataset.path.parent.name)
 
 
-def first_ids(dataset: Dataset, count: int) -> list[str]:
-    """The ids of the first `count` objects, in the order of the sky."""
-    found: dict[str, None] = {}
-    for batch in dataset.batches(["object_id"], batch_rows=4096):
-        found |= dict.fromkeys(str(name) for name in batch["object_id"])
-        if len(found) >= count:
-            break
-    return list(found)[:count]
-
-
 def read(dataset: Dataset, ids: Sequence[str], kinds: Iterable[str], name: str | None = None) -> list[Subject]:
     """Objects of a dataset in the order of `ids`, with the columns of these modalities and the plain ones.
 
     Raises:
-        UsageError: an id is not in the dataset.
+        UsageError: an id is not in the dataset; the message names those that are most like it.
     """
     fields = {one.name: one for one in dataset.schema}
-    spaxels = set(fields) >= _SPAXELS
-    wanted = [
-        n for n, one in fields.items() if modality(one) in kinds and not (spaxels and modality(one) == "spectrum")
-    ]
-    plain = [n for n, one in fields.items() if not modality(one) and not pa.types.is_nested(one.type)]
-    table = dataset.table([*plain, *wanted], ids=ids)
+    kinds, spaxels = set(kinds), set(fields) >= _SPAXELS and "spectrum" in fields
+    plain = [one for one in fields if _is_plain(fields[one], "coefficients" in kinds)]
+    wanted = [one for one, field in fields.items() if modality(field) in kinds - ({"spectrum"} if spaxels else set())]
+    table = known(dataset, ids, [*plain, *wanted])
     records: dict[str, dict[str, Any]] = {}
     for record in rows(decode(table, pictures=True), len(table)):
         records.setdefault(str(record["object_id"]), record)
-    if spaxels and "spectrum" in fields:
-        fields["cube"] = fields["spectrum"].with_metadata({**(fields["spectrum"].metadata or {}), b"modality": b"cube"})
-        for one in records if "cube" in kinds else ():
+    if spaxels and "cube" in kinds:
+        told = {**(fields["spectrum"].metadata or {}), b"modality": b"cube"}
+        fields["cube"] = fields["spectrum"].with_metadata(told)
+        for one in records:
             records[one]["cube"] = dataset.cube(one)
     called = name or name_of(dataset)
     return [Subject(called, dataset.release, fields, records[one]) for one in map(str, ids)]
+
+
+def _is_plain(field: pa.Field, arrays: bool) -> bool:
+    """True for a catalogue column; with `arrays`, also if it holds an array of them."""
+    return not modality(field) and (arrays or not pa.types.is_nested(field.type))
 
 
 def rows(decoded: Mapping[str, Any], count: int) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,79 @@
+"""`mmu sky`: where datasets are on the sky, and what they share of it."""
+
+from __future__ import annotations
+
+import os
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from mmu.dataset import Dataset
+    from mmu.look.sky import Coverage
+
+
+def sky(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Datasets: folders, or NAME[:RELEASE] under --data.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="FILE.png, .pdf or .svg.")] = Path("sky.png"),
+    order: Annotated[
+        int | None, typer.Option(help="HEALPix order of the map, 0 to 14; one that suits the datasets if left out.")
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open the picture when it is written.")] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of datasets that are given by NAME; MMU_DATA if left out.")
+    ] = None,
+) -> None:
+    """Draw density maps of datasets, and their overlap; say how many objects and square degrees there are.
+
+    Areas are those of the map's cells that hold an object: a sparse catalogue covers more at a smaller order.
+
+    \b
+    mmu sky data/desi
+    mmu sky data/legacysurvey data/desi data/gaia --out overlap.pdf
+    """
+    import mmu
+    from mmu.look.sky import coverage_of, draw_coverage
+    from mmu.look.style import picture_kind
+
+    if data is not None:
+        os.environ["MMU_DATA"] = str(data.absolute())
+    picture_kind(out)
+    datasets = _named([mmu.open(path) for path in paths])
+    console = Console(highlight=False, soft_wrap=True)
+    coverage = coverage_of(datasets, order)
+    console.print(_table(coverage))
+    for names, area in coverage.overlaps().items():
+        console.print(f"{' and '.join(names)}: {area:,.4g} sq deg in common", markup=False)
+    console.print(f"wrote {draw_coverage(coverage, out)}", markup=False)
+    if open_:
+        webbrowser.open(out.absolute().as_uri())
+
+
+def _named(datasets: list[Dataset]) -> dict[str, Dataset]:
+    """By survey; by survey and release where two are of one."""
+    from mmu.look.subject import name_of
+
+    surveys = [name_of(dataset) for dataset in datasets]
+    return {
+        name if surveys.count(name) == 1 else f"{name}:{dataset.release}": dataset
+        for name, dataset in zip(surveys, datasets, strict=True)
+    }
+
+
+def _table(coverage: Coverage) -> Table:
+    from mmu.look.sky import cell_area
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("dataset", "objects", "sq deg", "objects per sq deg"):
+        table.add_column(heading, justify="left" if heading == "dataset" else "right")
+    for name, one in coverage.densities.items():
+        density = f"{one.objects / one.area:,.4g}" if one.objects else ""
+        table.add_row(name, f"{one.objects:,}", f"{one.area:,.4g}", density)
+    table.caption = f"cells of HEALPix order {coverage.order}, {cell_area(coverage.order):.3g} sq deg each"
+    return table
