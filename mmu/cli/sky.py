@@ -48,8 +48,8 @@ def sky(
     console = Console(highlight=False, soft_wrap=True)
     coverage = coverage_of(datasets, order)
     console.print(_table(coverage))
-    for names, area in coverage.overlaps().items():
-        console.print(f"{' and '.join(names)}: {area:,.4g} sq deg in common", markup=False)
+    if len(datasets) > 1:
+        console.print(f"all {len(datasets)} together: {coverage.shared(*datasets):,.4g} sq deg")
     console.print(f"wrote {draw_coverage(coverage, out)}", markup=False)
     if open_:
         webbrowser.open(out.absolute().as_uri())
@@ -70,10 +70,13 @@ def _table(coverage: Coverage) -> Table:
     from mmu.look.sky import cell_area
 
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("dataset", "objects", "sq deg", "objects per sq deg"):
+    names = list(coverage.densities)
+    shared = [f"with {name}" for name in names] if len(names) > 1 else []
+    for heading in ("dataset", "objects", "per sq deg", "sq deg", *shared):
         table.add_column(heading, justify="left" if heading == "dataset" else "right")
     for name, one in coverage.densities.items():
         density = f"{one.objects / one.area:,.4g}" if one.objects else ""
-        table.add_row(name, f"{one.objects:,}", f"{one.area:,.4g}", density)
+        areas = ["" if other == name else f"{coverage.shared(name, other):,.4g}" for other in names if shared]
+        table.add_row(name, f"{one.objects:,}", density, f"{one.area:,.4g}", *areas)
     table.caption = f"cells of HEALPix order {coverage.order}, {cell_area(coverage.order):.3g} sq deg each"
     return table

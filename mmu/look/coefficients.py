@@ -30,12 +30,15 @@ def coefficient_panels(subject: Subject, name: str, title: str, large: bool) -> 
 
 def sample(subject: Subject) -> Spectrum | None:
     """The spectrum, if the survey can sample it here."""
+    from matplotlib import rc_context
+
     from mmu.survey import get_survey
 
+    one = {name: np.asarray(value)[None] for name, value in subject.record.items() if not isinstance(value, dict)}
     try:
         sampler = importlib.import_module(f"{get_survey(subject.survey).module}.sample")
-        one = {name: np.asarray(value)[None] for name, value in subject.record.items() if not isinstance(value, dict)}
-        flux, error = sampler.sample(one)
+        with rc_context():  # GaiaXPy changes matplotlib's settings when it is imported
+            flux, error = sampler.sample(one)
     except (MmuError, ImportError):
         return None
     good = np.isfinite(flux[0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ Floats = NDArray[np.float64]
 SPHERE_SQ_DEG = 4 * np.pi * np.degrees(1.0) ** 2
 WIDE_DEG = 60.0
 _FINEST, _COARSEST, _BATCH = 14, 3, 1 << 18
-_CELLS_ACROSS = 60
+_CELLS_ACROSS, _USUAL = 60, 4
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def view_of(densities: Sequence[Density]) -> View:
 
 def order_of(view: View, objects: int) -> int:
     """As fine as the map can show and the objects can fill."""
-    across = min(_CELLS_ACROSS, np.sqrt(objects) + 1)
+    across = min(_CELLS_ACROSS, np.sqrt(objects / _USUAL) + 1)
     return int(np.clip(np.rint(np.log2(58.6 * across / min(view.extent, 180.0))), _COARSEST, _FINEST - 2))
 
 
@@ -122,12 +121,6 @@ class Coverage:
         for name in names[1:]:
             common = np.intersect1d(common, self.densities[name].pixels)
         return len(common) * cell_area(self.order)
-
-    def overlaps(self) -> dict[tuple[str, ...], float]:
-        """Area of every two, and of all, square degrees."""
-        names = list(self.densities)
-        pairs = list(combinations(names, 2)) + ([tuple(names)] if len(names) > 2 else [])
-        return {pair: self.shared(*pair) for pair in pairs}
 
     def depth(self) -> tuple[Pixels, Pixels]:
         """Pixels that any dataset covers, and how many do."""
@@ -172,10 +165,10 @@ def draw_coverage(coverage: Coverage, path: Path) -> Path:
     names = list(coverage.densities)
     count = len(names) + (len(names) > 1)
     wide = coverage.view.wide
-    columns = 1 if count == 1 else 2 if wide or count <= 2 else 3
+    columns = count if count < 3 else 2 if wide or count == 4 else 3
     rows = -(-count // columns)
     width = WIDTH_INCH if columns > 1 else 7.0
-    high = width / columns * (0.52 if wide else 0.95)
+    high = width / columns * (0.45 if wide else 0.8) + 0.3
     with figure(path, width, high * rows + 0.4) as made:
         grid = made.add_gridspec(rows, columns)
         for number, (name, one) in enumerate(coverage.densities.items()):

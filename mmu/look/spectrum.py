@@ -100,12 +100,20 @@ def draw_spectrum(
     """Flux against wavelength on an axis: pixels, one standard deviation of theirs round the mean, and the mean."""
     wavelength, flux = spectrum.wavelength, np.where(spectrum.good, spectrum.flux, np.nan)
     mean, error, width = smoothed(spectrum)
-    axis.plot(wavelength, flux, color=FAINT, linewidth=0.3, label="pixels", gid="pixels")
+    axis.plot(wavelength, flux, color=FAINT, linewidth=0.3, label="pixels", gid="pixels", in_layout=False)
     if np.isfinite(error).any():
         sigma = error * np.sqrt(width)
-        band = {"color": BAND, "alpha": 0.8, "zorder": 2.0, "linewidth": 0, "label": "± 1σ of a pixel", "gid": "sigma"}
+        band = {
+            "color": BAND,
+            "alpha": 0.8,
+            "zorder": 2.0,
+            "linewidth": 0,
+            "label": "± 1σ of a pixel",
+            "gid": "sigma",
+            "in_layout": False,
+        }
         axis.fill_between(wavelength, mean - sigma, mean + sigma, **band)
-    axis.plot(wavelength, mean, color=INK, linewidth=0.6, label=f"mean of {width} pixels", gid="mean")
+    axis.plot(wavelength, mean, color=INK, linewidth=0.6, label=f"mean of {width} pixels", gid="mean", in_layout=False)
     _limits(axis, spectrum, mean, error)
     axis.set_title(title, loc="left")
     spec = axis.get_subplotspec()
@@ -152,7 +160,7 @@ def mark_lines(axis: Any, redshift: float, spectrum: Spectrum, star: bool = Fals
         middles = [float(at.mean()) for _, at in found]
         widths = [letter * (len(line.name) + 1) for line, _ in found]
         rows = lines.tiers(middles, widths, [line.rank for line, _ in found], _TIERS)
-        style = {"linestyle": "-" if emission else ":", "alpha": 0.6, "zorder": 0, "gid": "line"}
+        style = {"linestyle": "-" if emission else ":", "alpha": 0.6, "zorder": 0, "gid": "line", "in_layout": False}
         for (line, at), middle, row in zip(found, middles, rows, strict=True):
             for one in at:
                 axis.axvline(one, color=colour, linewidth=0.6, **style)
@@ -170,7 +178,7 @@ def _name(axis: Any, line: lines.Line, middle: float, row: int, size: float, col
     up = 0.985 - step * row if line.emission else 0.015 + step * row
     where = {"transform": axis.get_xaxis_transform(), "va": "top" if line.emission else "bottom", "ha": "center"}
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.4}
-    axis.text(middle, up, line.name, color=colour, fontsize=size, bbox=box, gid="name", **where)
+    axis.text(middle, up, line.name, color=colour, fontsize=size, bbox=box, gid="name", in_layout=False, **where)
 
 
 def _per_angstrom(unit: str) -> float:

@@ -46,8 +46,8 @@ def draw_cells(
         drawn, ax=axis, shrink=0.75, pad=0.02, aspect=22, ticks=range(1, levels + 1) if levels else None
     )
     bar.set_label(label)
-    if not levels and len(values) and np.min(values) == np.max(values):
-        drawn.set_clim(0, float(np.max(values)) * 1.25)
+    if not levels:
+        drawn.set_clim(0.0, float(np.max(values, initial=0.0)) or 1.0)
     return axis
 
 
@@ -97,6 +97,6 @@ def _field_grid(axis: Any, view: View) -> None:
         x, y = gnomonic(along_ra, np.full(181, dec), view.ra, view.dec)
         axis.plot(x, y, **line)
         if np.nanmin(x) < half < np.nanmax(x):
-            yticks[float(np.interp(half, x, y))] = f"{round(dec, 6):+g}"
+            yticks[float(np.interp(half, x, y))] = f"{round(dec, 6):g}"
     axis.set_xticks(list(xticks), list(xticks.values()))
     axis.set_yticks(list(yticks), list(yticks.values()))

@@ -71,12 +71,14 @@ def figure(path: Path, width: float, height: float, dpi: float = _DPI) -> Iterat
     """
     kind = picture_kind(path)
     try:
-        from matplotlib import rc_context
+        from matplotlib import rc_context, rcdefaults, rcParams
         from matplotlib.figure import Figure
     except ImportError as problem:
         msg = "Pictures need matplotlib; install it with `pip install 'multimodal-universe[plot]'`."
         raise UsageError(msg) from problem
-    with rc_context(style()):
+    with rc_context():
+        rcdefaults()  # whatever the user's own settings, or those of a library, are
+        rcParams.update(style())
         made = Figure(figsize=(width, height), layout="constrained")
         yield made
         path.parent.mkdir(parents=True, exist_ok=True)
