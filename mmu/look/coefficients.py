@@ -42,7 +42,9 @@ def sample(subject: Subject) -> Spectrum | None:
     except (MmuError, ImportError):
         return None
     good = np.isfinite(flux[0])
-    return Spectrum(np.asarray(sampler.DEFAULT_NM, dtype=np.float64), flux[0], error[0], good, "W m⁻² nm⁻¹", "nm")
+    return Spectrum(
+        np.asarray(sampler.DEFAULT_NM, dtype=np.float64), flux[0], error[0], good, "W m⁻² nm⁻¹", "nm", smooth=True
+    )
 
 
 def draw_coefficients(axis: Any, subject: Subject, name: str, title: str = "", large: bool = True) -> None:

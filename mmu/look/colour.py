@@ -21,10 +21,10 @@ _MICRON = {  # effective wavelengths of filters, by the last word of their names
     "w1": 3.35, "w2": 4.6, "w3": 11.6, "w4": 22.1,
 }  # fmt: skip
 _NUMBERED = re.compile(r"f(\d{3,4})(w|wp|n|m|lp|x)\d?")
-_SLOPE = 1.6
-"""f_nu times wavelength to minus this: a little bluer than f_lambda (2), as the viewers of imaging surveys have it."""
-_LINEAR_SIGMA, _LEAST_PEAK_SIGMA, _PEAK_PERCENT = 3.0, 40.0, 99.8
-_FLOOR = 0.09
+_SLOPE = 1.4
+"""f_nu times wavelength to minus this: less blue than f_lambda (2), much as the viewers of imaging surveys have it."""
+_LINEAR_SIGMA, _LEAST_PEAK, _MOST_PEAK = 3.0, 12.0, 120.0
+_FLOOR, _WHITE = 0.09, 0.75
 
 
 def wavelength(band: str) -> float | None:
@@ -113,17 +113,17 @@ def rgb(planes: Floats, good: NDArray[np.bool_], noise: Floats, weights: Floats)
 
 
 def stretch(mixed: Floats, seen: NDArray[np.bool_], sigma: float) -> Floats:
-    """Channels (3, H, W) to a picture (H, W, 3): linear in the noise, logarithmic above, hue kept up to white."""
-    intensity = mixed.mean(axis=0)
-    if not seen.any():
-        return np.zeros((*intensity.shape, 3))
-    peak = max(float(np.percentile(intensity[seen], _PEAK_PERCENT)), _LEAST_PEAK_SIGMA * sigma)
+    """Channels (3, H, W) to a picture (H, W, 3): linear in the noise, logarithmic above; the very brightest is white.
+
+    Hues are kept, except in the noise, where no colour is real and they fade to grey.
+    """
     soft = _LINEAR_SIGMA * sigma
-    level = np.arcsinh(np.abs(intensity) / soft) * np.sign(intensity) / np.arcsinh(peak / soft)
-    safe = np.where(np.abs(intensity) > 1e-3 * sigma, intensity, 1e-3 * sigma)
-    hue = np.clip(mixed / np.maximum(safe, soft), -1.0, 3.0)  # in the noise no colour is real: it fades to grey
-    faint = np.clip(intensity / soft, 0.0, 1.0)
-    picture = level * np.where(intensity > soft, hue, 1.0 + faint * (mixed - intensity) / soft)
-    picture = _FLOOR + (1 - _FLOOR) * picture
-    over = np.maximum(picture.max(axis=0), 1.0)
-    return np.asarray(np.moveaxis(np.clip(picture / over, 0.0, 1.0), 0, -1))
+    mean, brightest = mixed.mean(axis=0), mixed.max(axis=0)
+    sure = np.clip(brightest / soft - 0.5, 0.0, 1.0)
+    intensity = mean + sure * (brightest - mean)
+    top = float(np.clip(intensity[seen].max(initial=0.0), _LEAST_PEAK * soft, _MOST_PEAK * soft))
+    level = np.sign(intensity) * np.arcsinh(np.abs(intensity) / soft) / np.arcsinh(top / soft)
+    hue = np.where(brightest > 0.5 * soft, mixed / np.maximum(brightest, 1e-12), 1.0)
+    picture = np.clip(_FLOOR + (1 - _FLOOR) * level * (1.0 + sure * (hue - 1.0)), 0.0, 1.0)
+    white = _WHITE * np.clip(level, 0.0, 1.0) ** 6
+    return np.asarray(np.moveaxis(picture + white * (1.0 - picture), 0, -1))

@@ -13,7 +13,7 @@ from mmu.look.cube import cube_panels, map_panels
 from mmu.look.labels import label_panels, value_panel
 from mmu.look.lightcurve import lightcurve_panels
 from mmu.look.panel import Panel, lay_out, places
-from mmu.look.spectrum import spectrum_panels
+from mmu.look.spectrum import pretty, spectrum_panels
 from mmu.look.stamp import picture_panels, stamp_panels
 from mmu.look.style import WIDTH_INCH, figure
 from mmu.look.subject import Subject, modality, name_of, read
@@ -103,6 +103,10 @@ def draw_sheet(subjects: Sequence[Subject], kind: str, of: int, path: Path) -> P
         panels = [replace(panel, width=12) if panel.width == 6 else panel for panel in panels]
     first = subjects[0]
     heading = f"{first.survey} {first.release}: {len(subjects)} of {of:,} objects"
+    if kind == "spectrum":
+        heading += (
+            f"   flux in {pretty(first.facts(first.of(kind)[0], 'flux').get('unit', ''))}" if first.of(kind) else ""
+        )
     return _write(panels, heading, path)
 
 

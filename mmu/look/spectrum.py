@@ -17,13 +17,18 @@ from mmu.look.subject import Subject
 Floats = NDArray[np.float64]
 
 _TIERS, _PIXELS = 2, 1200
+_SHARP = 6.0
+"""Pixels this many standard deviations above zero are drawn as they are, so that lines keep their height."""
 _CHARACTER = 0.62
 """Width of a letter in units of the size of the type."""
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Flux along the wavelength; `good` is False where a pixel is masked or has no inverse variance."""
+    """Flux along the wavelength; `good` is False where a pixel is masked or has no inverse variance.
+
+    A `smooth` one has correlated errors: a running mean would gain nothing.
+    """
 
     wavelength: Floats
     flux: Floats
@@ -32,6 +37,7 @@ class Spectrum:
     unit: str = ""
     wavelength_unit: str = ""
     in_air: bool = False
+    smooth: bool = False
 
 
 def spectrum_of(subject: Subject, name: str) -> Spectrum | None:
@@ -82,7 +88,11 @@ def smoothed(spectrum: Spectrum) -> tuple[Floats, Floats, int]:
     weight = np.where(spectrum.good, np.where(known, spectrum.sigma, 1.0) ** -2.0, 0.0)
     ratio = np.abs(spectrum.flux[spectrum.good & known]) * np.sqrt(weight[spectrum.good & known])
     usual = float(np.median(ratio)) if ratio.size else 10.0
-    width = int(np.clip(max((6.0 / max(usual, 0.1)) ** 2, len(spectrum.flux) / _PIXELS), 3, 21)) // 2 * 2 + 1
+    width = (
+        1
+        if spectrum.smooth
+        else int(np.clip(max((6.0 / max(usual, 0.1)) ** 2, len(spectrum.flux) / _PIXELS), 3, 21)) // 2 * 2 + 1
+    )
     mean, total = lines.running_mean(spectrum.flux, weight, width)
     bad = ~spectrum.good
     error = np.where(known & (total > 0), 1 / np.sqrt(np.where(total > 0, total, 1.0)), np.nan)
@@ -100,8 +110,9 @@ def draw_spectrum(
     """Flux against wavelength on an axis: pixels, one standard deviation of theirs round the mean, and the mean."""
     wavelength, flux = spectrum.wavelength, np.where(spectrum.good, spectrum.flux, np.nan)
     mean, error, width = smoothed(spectrum)
+    known = np.isfinite(error)
     axis.plot(wavelength, flux, color=FAINT, linewidth=0.3, label="pixels", gid="pixels", in_layout=False)
-    if np.isfinite(error).any():
+    if known.any():
         sigma = error * np.sqrt(width)
         band = {
             "color": BAND,
@@ -113,13 +124,16 @@ def draw_spectrum(
             "in_layout": False,
         }
         axis.fill_between(wavelength, mean - sigma, mean + sigma, **band)
-    axis.plot(wavelength, mean, color=INK, linewidth=0.6, label=f"mean of {width} pixels", gid="mean", in_layout=False)
+    sharp = spectrum.good & (spectrum.flux > _SHARP * np.where(known, spectrum.sigma, np.inf))
+    label = f"mean of {width} pixels below {_SHARP:g}σ" if width > 1 else "flux"
+    line = {"color": INK, "linewidth": 0.6, "gid": "mean", "in_layout": False}
+    axis.plot(wavelength, np.where(sharp, flux, mean), label=label, **line)
     _limits(axis, spectrum, mean, error)
     axis.set_title(title, loc="left")
     spec = axis.get_subplotspec()
     if large or spec is None or spec.is_last_row():
-        axis.set_xlabel(f"wavelength ({_pretty(spectrum.wavelength_unit) or 'unit not told'})")
-    axis.set_ylabel(f"flux ({_pretty(spectrum.unit) or 'unit not told'})" if large else "flux")
+        axis.set_xlabel(f"wavelength ({pretty(spectrum.wavelength_unit) or 'unit not told'})")
+    axis.set_ylabel(f"flux ({pretty(spectrum.unit) or 'unit not told'})" if large else "flux")
     if redshift is not None:
         mark_lines(axis, redshift, spectrum, star, large)
     if large:
@@ -191,6 +205,6 @@ def _per_angstrom(unit: str) -> float:
         return 1.0
 
 
-def _pretty(unit: str) -> str:
+def pretty(unit: str) -> str:
     """A unit as it is printed in a figure."""
     return unit.replace("Angstrom", "Å").replace("1e-17", "10⁻¹⁷").replace("cm2", "cm²")

@@ -41,7 +41,7 @@ def draw_cells(
     colours = {"cmap": "cividis" if levels else "viridis", "norm": norm, "edgecolors": "face", "linewidths": 0.2}
     drawn = PolyCollection(cells, array=np.asarray(values, dtype=float)[kept], **colours)
     axis.add_collection(drawn)
-    (_whole_grid if view.wide else _field_grid)(axis, view)
+    (_whole_grid if view.wide else _field_grid)(axis, view, healpix.max_radius_deg(order))
     bar = figure.colorbar(
         drawn, ax=axis, shrink=0.75, pad=0.02, aspect=22, ticks=range(1, levels + 1) if levels else None
     )
@@ -63,16 +63,16 @@ def polygons(view: View, order: int, pixels: Any) -> tuple[Floats, NDArray[np.bo
     return points[kept], kept
 
 
-def _whole_grid(axis: Any, view: View) -> None:
+def _whole_grid(axis: Any, view: View, _: float) -> None:
     marks = np.arange(-120, 121, 60)
     axis.set_xticks(np.radians(marks), [f"{(view.ra - mark) % 360.0:.0f}°" for mark in marks])
     axis.grid(alpha=0.3, linewidth=0.5)
     axis.set_axisbelow(False)
 
 
-def _field_grid(axis: Any, view: View) -> None:
+def _field_grid(axis: Any, view: View, margin: float) -> None:
     """Meridians and parallels round numbers apart, curved as they are, with their names at the edge; east is left."""
-    half = np.degrees(np.tan(np.radians(view.extent / 2))) * 1.02
+    half = np.degrees(np.tan(np.radians(view.extent / 2))) + margin
     axis.set(xlim=(half, -half), ylim=(-half, half), aspect=1.0, xlabel="RA (deg)", ylabel="Dec (deg)")
     step = next((one for one in _PARALLELS if view.extent / one <= 5.5), 30.0)
     narrow = max(np.cos(np.radians(view.dec)), 0.05)

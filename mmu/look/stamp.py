@@ -88,7 +88,8 @@ def stamp_panels(subject: Subject, name: str, title: str, large: bool) -> list[P
     size = 6 if large else 3
     panels = [Panel(size, size, partial(draw_stamp, image=image, title=title))]
     if large and len(image.bands) > 1:
-        panels += [Panel(3, 3, partial(draw_band, image=image, index=index)) for index in range(len(image.bands))]
+        side = 3 if len(image.bands) <= 4 else 2
+        panels += [Panel(side, side, partial(draw_band, image=image, index=at)) for at in range(len(image.bands))]
     return panels
 
 
