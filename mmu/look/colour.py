@@ -23,6 +23,8 @@ _MICRON = {  # effective wavelengths of filters, by the last word of their names
 _NUMBERED = re.compile(r"f(\d{3,4})(w|wp|n|m|lp|x)\d?")
 _SLOPE = 1.4
 """f_nu times wavelength to minus this: less blue than f_lambda (2), much as the viewers of imaging surveys have it."""
+_MOST_RATIO = 3.0
+"""Of the bluest band's weight to the reddest one's: bands far apart would show nothing but blue otherwise."""
 _LINEAR_SIGMA, _LEAST_PEAK, _MOST_PEAK = 3.0, 12.0, 120.0
 _FLOOR, _WHITE = 0.09, 0.75
 
@@ -72,7 +74,9 @@ def brightness(bands: Sequence[str], noise: Floats, calibrated: bool) -> Floats:
     known = [wavelength(band) for band in bands]
     numbers = np.array([one for one in known if one is not None])
     if calibrated and len(numbers) == len(known):
-        return np.asarray((numbers / numbers.max()) ** -_SLOPE)
+        reach = np.log(numbers.max() / numbers.min())
+        slope = min(_SLOPE, np.log(_MOST_RATIO) / reach) if reach > 0 else _SLOPE
+        return np.asarray((numbers / numbers.max()) ** -slope)
     usable = np.where(np.isfinite(noise) & (noise > 0), noise, np.nan)
     return np.asarray(np.nan_to_num(1.0 / usable, nan=0.0))
 

@@ -80,7 +80,13 @@ class Match:
             return self._from_pairs(record, apart)
         found = []
         for name in seen:
-            one = read(opener(self.addresses[name]), [record[f"{name}_id"]], EVERYTHING, name)[0]
+            try:
+                dataset = opener(self.addresses[name])
+            except UsageError as problem:
+                raise UsageError(
+                    f"{name}, a dataset of the match, cannot be opened (--data says where): {problem}"
+                ) from problem
+            one = read(dataset, [record[f"{name}_id"]], EVERYTHING, name)[0]
             found.append(Subject(one.survey, one.release, one.fields, one.record, apart[name]))
         return found
 
@@ -120,8 +126,12 @@ def open_match(path: Path) -> Match | None:
     if not there:
         return None
     found = [_opened(folder) for folder in there]
-    gone = any(not Path(address).exists() for address in found[0].addresses.values())
-    return found[-1] if gone else found[0]
+    try:
+        for address in found[0].addresses.values():
+            open_dataset(address)
+    except UsageError:
+        return found[-1]
+    return found[0]
 
 
 def _opened(folder: Path) -> Match:
