@@ -24,8 +24,8 @@ _WANTED = (  # maps worth a look, by the words of their column's name; the best 
     ("line.*gflux$|line.*flux$|^flux", "flux"),
     ("line.*vel$|gas.*vel", "velocity"),
     ("line.*g?sigma$|gas.*(sigma|disp)", "dispersion"),
-    ("star.*vel", "velocity"),
-    ("star.*(sigma|disp)$", "dispersion"),
+    ("(star|stell).*vel", "velocity"),
+    ("(star|stell).*(sigma|disp)$", "dispersion"),
     ("line.*g?ew$", "flux"),
 )
 _SEQUENTIAL, _DIVERGING = {"flux": "inferno", "dispersion": "viridis", "": "viridis"}, "RdBu_r"
@@ -126,9 +126,10 @@ def draw_map(axis: Any, subject: Subject, name: str, kind: str) -> None:
     drawn = axis.imshow(shown, origin="lower", cmap=_cmap(cmap), vmin=limits[0], vmax=limits[1])
     unit = str(value["unit"][channel]) if "unit" in value else ""
     finish(axis, shown.shape, scale_of(subject, shown.shape), f"{name}  {labels[channel]}", compass=False)
-    bar = axis.figure.colorbar(drawn, ax=axis, shrink=0.85, pad=0.02, aspect=18)
-    bar.set_label(unit, fontsize=6)
-    bar.ax.tick_params(labelsize=6)
+    below = axis.inset_axes([0.08, -0.075, 0.84, 0.035])
+    bar = axis.figure.colorbar(drawn, cax=below, orientation="horizontal")
+    bar.set_label(unit, fontsize=6, labelpad=1.0)
+    below.tick_params(labelsize=6, pad=1.5)
 
 
 def _scale_of_colours(plane: Floats, kind: str) -> tuple[tuple[float, float], str]:
@@ -146,6 +147,4 @@ def _scale_of_colours(plane: Floats, kind: str) -> tuple[tuple[float, float], st
 def _cmap(name: str) -> Any:
     from matplotlib import colormaps
 
-    made = colormaps[name].copy()
-    made.set_bad(NOWHERE)
-    return made
+    return colormaps[name].with_extremes(bad=NOWHERE)

@@ -12,7 +12,7 @@ from mmu.look.coefficients import coefficient_panels
 from mmu.look.cube import cube_panels, map_panels
 from mmu.look.labels import label_panels, value_panel
 from mmu.look.lightcurve import lightcurve_panels
-from mmu.look.panel import Panel, lay_out, places
+from mmu.look.panel import COLUMNS, Panel, lay_out, places
 from mmu.look.spectrum import pretty, spectrum_panels
 from mmu.look.stamp import picture_panels, stamp_panels
 from mmu.look.style import WIDTH_INCH, figure
@@ -82,7 +82,12 @@ def draw_subjects(subjects: Sequence[Subject], path: Path) -> Path:
     """One object as several datasets have it: images first, then cubes, spectra, and the labels in words."""
     if len(subjects) == 1:
         return draw_page(subjects[0], path)
-    panels = [panel for kind in _MAKERS for one in subjects for panel in _across(one, kind)]
+    images = [panel for kind in _SIDE_BY_SIDE for one in subjects for panel in _across(one, kind)]
+    spare = -len(images) % (COLUMNS // 3)
+    images += [panel for one in subjects for panel in _bands(one)][:spare]
+    panels = images + [
+        panel for kind in _MAKERS if kind not in _SIDE_BY_SIDE for one in subjects for panel in _across(one, kind)
+    ]
     panels += [value_panel(one, _title(one, True)) for one in subjects if not set(one.kinds.values()) & set(_MAKERS)]
     first = subjects[0]
     heading = f"{' · '.join(one.survey for one in subjects)}\n{position(first)}   {_best_words(subjects)}"
@@ -134,6 +139,12 @@ def _of_kind(subject: Subject, kind: str, large: bool) -> list[Panel]:
 def _named(title: str, name: str, names: list[str], large: bool) -> str:
     """A page's panels are called by their columns, a sheet's by the object."""
     return name if large else (f"{title}\n{name}" if len(names) > 1 else title)
+
+
+def _bands(subject: Subject) -> list[Panel]:
+    """Single bands of an object's first image."""
+    made = [panel for name in subject.of("image")[:1] for panel in stamp_panels(subject, name, "", True)[1:]]
+    return [replace(panel, width=3, height=3) for panel in made]
 
 
 def _across(subject: Subject, kind: str) -> list[Panel]:

@@ -125,9 +125,9 @@ def tiers(at: Sequence[float], widths: Sequence[float], ranks: Sequence[int], mo
     return placed
 
 
-def running_mean(flux: Floats, weight: Floats, width: int) -> tuple[Floats, Floats]:
-    """Weighted mean over `width` pixels round each one, NaN where none has weight; and the sum of the weights."""
+def running_mean(flux: Floats, weight: Floats, width: int) -> Floats:
+    """Weighted mean over `width` pixels round each one; NaN where none of them has weight."""
     box = np.ones(width)
     total = np.convolve(weight, box, "same")
     sums = np.convolve(weight * np.where(weight > 0, flux, 0.0), box, "same")
-    return np.where(total > 0, sums / np.where(total > 0, total, 1.0), np.nan), total
+    return np.where(total > 0, sums / np.where(total > 0, total, 1.0), np.nan)

@@ -39,6 +39,11 @@ class Spectrum:
     in_air: bool = False
     smooth: bool = False
 
+    @property
+    def sharp(self) -> NDArray[np.bool_]:
+        """Pixels far above the noise."""
+        return self.good & (self.flux > _SHARP * np.where(np.isfinite(self.sigma), self.sigma, np.inf))
+
 
 def spectrum_of(subject: Subject, name: str) -> Spectrum | None:
     """A spectrum column; None if it holds no pixel."""
@@ -79,24 +84,21 @@ def spectrum_panel(
     return Panel(*size, drawn)
 
 
-def smoothed(spectrum: Spectrum) -> tuple[Floats, Floats, int]:
-    """The weighted running mean and its standard deviation, NaN where the pixel is bad, and over how many pixels.
+def smoothed(spectrum: Spectrum) -> tuple[Floats, int]:
+    """The weighted running mean, NaN where the pixel is bad, and over how many pixels; sharp pixels are as they are.
 
-    It is taken over as many as bring the usual signal-to-noise ratio to about 6, and as a page can show, from 3 to 21.
+    It is taken over as many as bring the usual signal-to-noise ratio to about 5, and as a page can show, from 3 to 15.
     """
-    known = np.isfinite(spectrum.sigma)
-    weight = np.where(spectrum.good, np.where(known, spectrum.sigma, 1.0) ** -2.0, 0.0)
-    ratio = np.abs(spectrum.flux[spectrum.good & known]) * np.sqrt(weight[spectrum.good & known])
+    sigma = np.where(np.isfinite(spectrum.sigma), spectrum.sigma, 1.0)
+    ratio = np.abs(spectrum.flux / spectrum.sigma)[spectrum.good & np.isfinite(spectrum.sigma)]
     usual = float(np.median(ratio)) if ratio.size else 10.0
-    width = (
-        1
-        if spectrum.smooth
-        else int(np.clip(max((6.0 / max(usual, 0.1)) ** 2, len(spectrum.flux) / _PIXELS), 3, 21)) // 2 * 2 + 1
-    )
-    mean, total = lines.running_mean(spectrum.flux, weight, width)
-    bad = ~spectrum.good
-    error = np.where(known & (total > 0), 1 / np.sqrt(np.where(total > 0, total, 1.0)), np.nan)
-    return np.where(bad, np.nan, mean), np.where(bad, np.nan, error), width
+    pixels = np.clip(max((5.0 / max(usual, 0.1)) ** 2, len(spectrum.flux) / _PIXELS), 3, 15)
+    width = 1 if spectrum.smooth else int(pixels) // 2 * 2 + 1
+    sharp = spectrum.sharp
+    blurs = sharp.sum() < spectrum.good.sum() / 3  # a few lines on a faint continuum, which they would raise
+    weight = np.where(spectrum.good & ~(sharp & blurs), sigma**-2.0, 0.0)
+    mean = lines.running_mean(spectrum.flux, weight, width)
+    return np.where(spectrum.good, np.where(sharp, spectrum.flux, mean), np.nan), width
 
 
 def draw_spectrum(
@@ -109,26 +111,15 @@ def draw_spectrum(
 ) -> None:
     """Flux against wavelength on an axis: pixels, one standard deviation of theirs round the mean, and the mean."""
     wavelength, flux = spectrum.wavelength, np.where(spectrum.good, spectrum.flux, np.nan)
-    mean, error, width = smoothed(spectrum)
-    known = np.isfinite(error)
+    curve, width = smoothed(spectrum)
     axis.plot(wavelength, flux, color=FAINT, linewidth=0.3, label="pixels", gid="pixels", in_layout=False)
-    if known.any():
-        sigma = error * np.sqrt(width)
-        band = {
-            "color": BAND,
-            "alpha": 0.8,
-            "zorder": 2.0,
-            "linewidth": 0,
-            "label": "± 1σ of a pixel",
-            "gid": "sigma",
-            "in_layout": False,
-        }
-        axis.fill_between(wavelength, mean - sigma, mean + sigma, **band)
-    sharp = spectrum.good & (spectrum.flux > _SHARP * np.where(known, spectrum.sigma, np.inf))
+    if np.isfinite(spectrum.sigma).any():
+        edges = curve - spectrum.sigma, curve + spectrum.sigma
+        band = {"color": BAND, "alpha": 0.8, "zorder": 2.0, "linewidth": 0, "label": "± 1σ of a pixel"}
+        axis.fill_between(wavelength, *edges, gid="sigma", in_layout=False, **band)
     label = f"mean of {width} pixels below {_SHARP:g}σ" if width > 1 else "flux"
-    line = {"color": INK, "linewidth": 0.6, "gid": "mean", "in_layout": False}
-    axis.plot(wavelength, np.where(sharp, flux, mean), label=label, **line)
-    _limits(axis, spectrum, mean, error)
+    axis.plot(wavelength, curve, color=INK, linewidth=0.6, label=label, gid="mean", in_layout=False)
+    _limits(axis, spectrum, curve)
     axis.set_title(title, loc="left")
     spec = axis.get_subplotspec()
     if large or spec is None or spec.is_last_row():
@@ -140,17 +131,17 @@ def draw_spectrum(
         axis.legend(loc="lower right", ncols=3, bbox_to_anchor=(1.0, 1.0), borderaxespad=0.1)
 
 
-def _limits(axis: Any, spectrum: Spectrum, mean: Floats, error: Floats) -> None:
-    """Room for nearly all of the mean, and for all lines that stand out of the noise."""
-    shown = np.isfinite(mean)
+def _limits(axis: Any, spectrum: Spectrum, curve: Floats) -> None:
+    """Room for nearly all of the curve, and for all lines: more than one sharp pixel side by side."""
+    shown = np.isfinite(curve)
     if not shown.any():
         axis.text(0.5, 0.5, "no good pixel", transform=axis.transAxes, ha="center", color=MARK)
         axis.set_xlim(spectrum.wavelength.min(), spectrum.wavelength.max())
         return
-    low, high = np.percentile(mean[shown], [0.5, 99.8])
-    known = np.isfinite(error) & shown
-    sure = spectrum.flux[known & (mean > 5 * error) & (spectrum.flux > 8 * spectrum.sigma)]
-    high = max(high, float(sure.max())) if sure.size else high
+    low, high = np.percentile(curve[shown], [0.5, 99.8])
+    sharp = spectrum.sharp
+    sure = sharp & (np.roll(sharp, 1) | np.roll(sharp, -1))
+    high = max(high, float(spectrum.flux[sure].max())) if sure.any() else high
     room = max(high - low, 1e-3 * abs(high), 1e-30)
     axis.set_ylim(low - 0.2 * room, high + 0.25 * room)
     axis.set_xlim(spectrum.wavelength[shown][0], spectrum.wavelength[shown][-1])

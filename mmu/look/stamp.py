@@ -74,9 +74,9 @@ def colour_picture(image: Image) -> tuple[Floats, NDArray[np.bool_], float]:
 
 
 def _nearest(plane: NDArray[Any], own: float, side: int, scale: float) -> NDArray[Any]:
-    """A plane's pixels under those of a grid of another scale with the same centre."""
-    offset = (np.arange(side) - (side - 1) / 2) * (scale / own)
-    rows, columns = (np.clip(np.rint(offset + (n - 1) / 2), 0, n - 1).astype(int) for n in plane.shape)
+    """A plane's pixels under those of a grid of another scale; stamps are cut so that the object is in pixel n // 2."""
+    offset = (np.arange(side) - side // 2) * (scale / own)
+    rows, columns = (np.clip(np.rint(offset + n // 2), 0, n - 1).astype(int) for n in plane.shape)
     return np.asarray(plane[np.ix_(rows, columns)])
 
 
@@ -89,7 +89,10 @@ def stamp_panels(subject: Subject, name: str, title: str, large: bool) -> list[P
     panels = [Panel(size, size, partial(draw_stamp, image=image, title=title))]
     if large and len(image.bands) > 1:
         side = 3 if len(image.bands) <= 4 else 2
-        panels += [Panel(side, side, partial(draw_band, image=image, index=at)) for at in range(len(image.bands))]
+        names = [f"{subject.survey} {band}" for band in image.bands]
+        panels += [
+            Panel(side, side, partial(draw_band, image=image, index=at, title=name)) for at, name in enumerate(names)
+        ]
     return panels
 
 
@@ -100,7 +103,7 @@ def draw_stamp(axis: Any, image: Image, title: str = "") -> None:
     finish(axis, picture.shape[:2], scale, title)
 
 
-def draw_band(axis: Any, image: Image, index: int) -> None:
+def draw_band(axis: Any, image: Image, index: int, title: str = "") -> None:
     """One band in grey, dark where there is light."""
     flux, good = image.flux[index], image.good[index]
     noise = image.noise[index] if image.noise[index] > 0 else 1.0
@@ -108,7 +111,7 @@ def draw_band(axis: Any, image: Image, index: int) -> None:
     top = max(float(np.percentile(level, 99.7)), np.arcsinh(10.0))
     grey = 1 - np.clip((level + 0.8) / (top + 0.8), 0, 1)
     show(axis, np.repeat(grey[..., None], 3, axis=2), good)
-    finish(axis, flux.shape, float(image.scale[index]), image.bands[index], ink="black")
+    finish(axis, flux.shape, float(image.scale[index]), title, ink="black")
 
 
 def show(axis: Any, picture: Floats, seen: NDArray[np.bool_], origin: str = "lower") -> None:
