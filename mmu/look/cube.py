@@ -125,7 +125,8 @@ def draw_map(axis: Any, subject: Subject, name: str, kind: str) -> None:
     limits, cmap = _scale_of_colours(shown, kind)
     drawn = axis.imshow(shown, origin="lower", cmap=_cmap(cmap), vmin=limits[0], vmax=limits[1])
     unit = str(value["unit"][channel]) if "unit" in value else ""
-    finish(axis, shown.shape, scale_of(subject, shown.shape), f"{name}  {labels[channel]}", compass=False)
+    title = name if labels[channel] == name else f"{name}  {labels[channel]}"
+    finish(axis, shown.shape, scale_of(subject, shown.shape), title, compass=False)
     below = axis.inset_axes([0.08, -0.075, 0.84, 0.035])
     bar = axis.figure.colorbar(drawn, cax=below, orientation="horizontal")
     bar.set_label(unit, fontsize=6, labelpad=1.0)
