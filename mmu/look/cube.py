@@ -96,7 +96,7 @@ def draw_white(axis: Any, white: Floats, spaxel: tuple[int, int], scale: float, 
     finish(axis, white.shape, scale, title)
 
 
-def map_panels(subject: Subject, title: str) -> list[Panel]:
+def map_panels(subject: Subject) -> list[Panel]:
     """The maps worth a look, at most four; the first ones if none of the usual are there."""
     names, found = subject.of("map"), []
     for pattern, kind in _WANTED:

@@ -130,7 +130,7 @@ def _context(kind: str) -> Iterable[str]:
 def _of_kind(subject: Subject, kind: str, large: bool) -> list[Panel]:
     """The panels of a modality of an object."""
     if kind == "map":
-        return map_panels(subject, "")
+        return map_panels(subject)
     names = subject.of(kind)
     title = _title(subject, False, narrow=kind in (*_SIDE_BY_SIDE, "cube"))
     return [panel for name in names for panel in _MAKERS[kind](subject, name, _named(title, name, names, large), large)]
@@ -150,7 +150,7 @@ def _bands(subject: Subject) -> list[Panel]:
 def _across(subject: Subject, kind: str) -> list[Panel]:
     """The panels of a modality of one of several subjects."""
     if kind == "map":
-        return map_panels(subject, "")
+        return map_panels(subject)
     aside = kind in _SIDE_BY_SIDE
     names = subject.of(kind)[: 1 if aside else None]
     if kind == "picture" and subject.of("image"):
