@@ -8,7 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
-from mmu.cli import build, crossmatch, demo, fetch, info, simulate, status, stream, surveys, verify
+from mmu.cli import build, crossmatch, demo, fetch, info, publish, simulate, status, stream, surveys, verify
 from mmu.cli.options import SupplyCommand
 from mmu.errors import MmuError
 
@@ -26,6 +26,7 @@ app.command("crossmatch")(crossmatch.crossmatch)
 app.command("stream")(stream.stream)
 app.command("status")(status.status)
 app.command("verify")(verify.verify)
+app.command("publish")(publish.publish)
 app.command("info")(info.info)
 app.command("list")(surveys.surveys)
 app.command("simulate")(simulate.simulate)
