@@ -153,9 +153,8 @@ def _ledger_files(tree: Tree, account: str, deep: bool) -> list[str]:
         listed = [(posixpath.join(account, file), digest) for file, digest in digests.items()]
     except (ValueError, LookupError, TypeError, AttributeError):
         return [f"{tree.shown(name)} does not hold what a ledger holds."]
-    if not deep:
-        for file in (f"{account}/shards.parquet", f"{account}/units.parquet"):
-            tree.local(file)  # what is here is compared whatever its size
+    for table in ("shards", "units", "objects") if deep else ("shards", "units"):
+        tree.local(f"{account}/{table}.parquet")  # what was fetched for reading is not fetched again for its checksum
     known = {name, *(file for file, _ in listed)}
     return [*unlike(tree, listed, deep), *_unknown(tree, account, known)]
 

@@ -123,13 +123,14 @@ class Repository:
             yield
         except MmuError:
             raise
-        except HfHubHTTPError as problem:
-            raise self._refusal(problem.response.status_code, problem.server_message) from None
-        except OSError as problem:
-            if problem.filename:
+        except Exception as problem:
+            found: BaseException | None = problem
+            while found is not None and not isinstance(found, HfHubHTTPError):
+                found = found.__cause__  # it wraps what went wrong with one file
+            if found is not None:
+                raise self._refusal(found.response.status_code, found.server_message) from None
+            if isinstance(problem, OSError) and problem.filename:
                 raise
-            raise self._lost(problem) from None
-        except Exception as problem:  # noqa: BLE001 - the client's own, and those of the network below it
             raise self._lost(problem) from None
 
     def _refusal(self, status: int, said: str | None) -> MmuError:

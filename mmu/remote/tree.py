@@ -14,13 +14,14 @@ from urllib.parse import unquote
 
 import xxhash
 
+from mmu.errors import FormatError
 from mmu.remote.addresses import Address
-from mmu.remote.ranges import AbsentError, Place, Ranges, RefusedError, RemoteFile, file_system, insist, small
+from mmu.remote.ranges import AbsentError, Place, Ranges, RefusedError, RemoteFile, file_system, insist
 from mmu.remote.releases import names_at
 from mmu.shards.parquet import checksum
 
-MOST_SMALL = 1 << 28
-"""Bytes up to which a remote file is fetched whole."""
+_MOST_COPIED = 1 << 34
+"""Bytes of a remote file from which on it is not copied here."""
 _BLOCK = 1 << 23
 
 
@@ -130,15 +131,21 @@ class RemoteTree(Tree):
             return None
 
     def local(self, name: str) -> Path:
-        path = self._copy / name
-        if not path.is_file():
-            try:
-                data = small(f"{self.at.url}/{name}", MOST_SMALL)
-            except (AbsentError, RefusedError):
-                return path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+        path, size = self._copy / name, self.size(name)
+        if path.is_file() or size is None:
+            return path
+        if size > _MOST_COPIED:
+            raise FormatError(f"{self.shown(name)} is larger than {_MOST_COPIED:,} bytes, more than is copied.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as copy:
+            for block in self._blocks(name):
+                copy.write(block)
         return path
+
+    def _blocks(self, name: str) -> Iterator[bytes]:
+        with Ranges(self.place(name)) as file:
+            while block := file.read(_BLOCK):
+                yield block
 
     def place(self, name: str) -> RemoteFile:
         return RemoteFile(f"{self.at.url}/{name}", self.size(name))
@@ -147,9 +154,8 @@ class RemoteTree(Tree):
         if (self._copy / name).is_file():
             return checksum(self._copy / name)
         digest = xxhash.xxh3_128()
-        with Ranges(self.place(name)) as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
+        for block in self._blocks(name):
+            digest.update(block)
         return digest.hexdigest()
 
 

@@ -29,6 +29,9 @@ from tests.remote.hub import LARGE, TOKEN, HubHandler
 
 REPO = "ORG/toy"
 
+# huggingface_hub's own: how it hands a file to its HTTP client
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+
 
 class Weary(HubHandler):
     """A Hub that stops taking large files after some."""

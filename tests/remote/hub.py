@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -48,7 +49,7 @@ class HubHandler(Handler):
         words = [unquote(word) for word in urlsplit(self.path).path.strip("/").split("/")]
         data = self.rfile.read(int(self.headers["Content-Length"] or 0))
         self.note(words)
-        if not self.known():
+        if not self.allowed():
             self.refuse(401, "", "Invalid username or password.")
         elif words == ["api", "repos", "create"]:
             self.create(json.loads(data))
@@ -72,7 +73,9 @@ class HubHandler(Handler):
             self.refuse(422, "", "digest")
             return
         self.large(words[1]).parent.mkdir(exist_ok=True)
-        self.large(words[1]).write_bytes(data)
+        half = self.large(f"{words[1]}.{threading.get_ident()}")
+        half.write_bytes(data)
+        half.replace(self.large(words[1]))
         self.reply(200, b"")
 
     def note(self, words: list[str]) -> None:
@@ -85,11 +88,11 @@ class HubHandler(Handler):
     def answer(self, found: object, status: int = 200) -> None:
         self.reply(status, json.dumps(found).encode(), {"Content-Type": "application/json"})
 
-    def known(self) -> bool:
+    def allowed(self) -> bool:
         return bool(self.headers["Authorization"] == f"Bearer {TOKEN}")
 
     def who(self) -> None:
-        if self.known():
+        if self.allowed():
             self.answer(
                 {"type": "user", "name": "someone", "orgs": [{"name": "ORG"}], "auth": {"type": "access_token"}}
             )
@@ -107,7 +110,7 @@ class HubHandler(Handler):
         """The repository's commit; None after an answer that refuses it."""
         folder = self.root(repo, revision)
         private = (self.root(repo) / ".private").exists()
-        if not folder.is_dir() or (private and not self.known()):
+        if not folder.is_dir() or (private and not self.allowed()):
             self.refuse(404 if not private else 401, "RepoNotFound")
             return None
         commits = {digest(folder), *(digest(one) for one in folder.parent.glob(f"{folder.name}@*"))}
