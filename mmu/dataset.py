@@ -6,6 +6,7 @@ on this machine (`mmu.remote`) is read alike: of its shards, footers and what is
 
 from __future__ import annotations
 
+import builtins
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -143,7 +144,7 @@ class Dataset:
                     raise FormatError(f"{self.address}/{name} cannot be read ({problem}).") from problem
         return None
 
-    def _small(self, name: str) -> bytes | None:
+    def _small(self, name: str) -> builtins.bytes | None:
         path = self.path / name
         return path.read_bytes() if path.is_file() else None
 

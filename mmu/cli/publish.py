@@ -34,7 +34,7 @@ def publish(
     mmu publish data/desi --repo ORG/desi --dry-run
     mmu publish data/desi --repo ORG/desi --public
     """
-    from mmu.build.progress import Progress, human_bytes
+    from mmu.build.progress import human_bytes
     from mmu.hub.publish import publish as send
 
     console = Console(highlight=False, soft_wrap=True)
@@ -46,7 +46,7 @@ def publish(
         message=message,
         check=verify,
         dry_run=dry_run,
-        progress=Progress(quiet),
+        quiet=quiet,
     )
     if dry_run:
         console.print(plan.describe(), markup=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import logging
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmu.build.progress import Progress, human_bytes
+from mmu.build.progress import human_bytes
 from mmu.build.verify import verify
 from mmu.errors import UsageError
 from mmu.hub.card import on_the_hub
@@ -27,6 +27,7 @@ from mmu.hub.limits import check_limits
 from mmu.hub.repository import HubError, Repository, Stored
 from mmu.remote.addresses import repository_of
 
+log = logging.getLogger("mmu")
 _BLOCK = 1 << 22
 
 
@@ -92,7 +93,7 @@ def publish(
     message: str | None = None,
     check: bool = True,
     dry_run: bool = False,
-    progress: Progress | None = None,
+    quiet: bool = False,
 ) -> Plan:
     """Publish a dataset on the Hub, or what of it changed since; run again after an interruption, it goes on.
 
@@ -104,6 +105,7 @@ def publish(
         message: of the commits.
         check: read every byte and hold it against the ledger first; else only counts, sizes and small files.
         dry_run: say what would be done, and write nothing, neither there nor here.
+        quiet: show no progress.
 
     Returns:
         What was done, or with `dry_run` would be.
@@ -113,21 +115,25 @@ def publish(
         HubError: the Hub refused on the way, or has not what was sent.
         DownloadError: the connection was lost.
     """
-    root, progress = Path(root).expanduser().resolve(), progress or Progress(quiet=True)
+    root, say = Path(root).expanduser().resolve(), log.debug if quiet else log.info
     store = Repository(repository_of(repo), revision)
     contents_of(root)  # says what is wrong with the folder before anything is written into it
     if not dry_run:
         dress(root)
     contents = contents_of(root)
-    _whole(root, check, progress)
+    say("checking %s", root)
+    _whole(root, check)
     check_limits(contents.items)
     with _for_the_hub(contents, root, store.name) as items:
         if not dry_run:
             store.user()
-        plan = _planned(store, contents, items, public, progress)
+        say("comparing %d files with %s", len(items), store.url)
+        plan = _planned(store, contents, items, public)
         if not dry_run and not plan.nothing:
+            say("sending %d files, %s", len(plan.send), human_bytes(plan.bytes))
             store.create(private=plan.private)
-            _send(store, plan, message or f"Publish {', '.join(contents.releases)}", progress)
+            with store.progress(quiet):
+                _send(store, plan, message or f"Publish {', '.join(contents.releases)}")
     return plan
 
 
@@ -135,11 +141,9 @@ def dress(root: Path) -> None:
     """Draw the pictures and write the files that the card shows, where this version has them."""
 
 
-def _whole(root: Path, check: bool, progress: Progress) -> None:
+def _whole(root: Path, check: bool) -> None:
     """Refuse what `mmu verify` finds wanting."""
-    with progress.phase("checking", "datasets", 1) as phase:
-        problems = [problem for verdict in verify(root, deep=check) for problem in verdict.problems]
-        phase.advance()
+    problems = [problem for verdict in verify(root, deep=check) for problem in verdict.problems]
     if problems:
         more = f" ({len(problems) - 1} more problems: `mmu verify {root}`)" if problems[1:] else ""
         raise UsageError(f"Not published, as the dataset is not whole: {problems[0]}{more}")
@@ -154,7 +158,7 @@ def _for_the_hub(contents: Contents, root: Path, repo: str) -> Iterator[list[Ite
         yield [Item.at(CARD, card) if item.name == CARD else item for item in contents.items]
 
 
-def _planned(store: Repository, contents: Contents, items: list[Item], public: bool, progress: Progress) -> Plan:
+def _planned(store: Repository, contents: Contents, items: list[Item], public: bool) -> Plan:
     private = store.private
     if private is False and not public:
         raise UsageError(f"{store.name} is public: give --public to publish there, or another --repo.")
@@ -162,11 +166,9 @@ def _planned(store: Repository, contents: Contents, items: list[Item], public: b
     gone = sorted(name for name in there if contents.owns(name) and name not in {item.name for item in items})
     check_limits(items, there.keys() - set(gone))
     candidates = [item for item in items if item.name in there and there[item.name].size == item.bytes]
-    same: set[Item] = set()
-    with progress.phase("comparing", "files", len(candidates)) as phase, ThreadPoolExecutor(os.cpu_count()) as pool:
-        for item, equal in zip(candidates, pool.map(lambda one: _is(one, there[one.name]), candidates), strict=True):
-            same |= {item} if equal else set()
-            phase.advance()
+    with ThreadPoolExecutor() as pool:
+        equal = pool.map(lambda item: _is(item, there[item.name]), candidates)
+        same = {item for item, known in zip(candidates, equal, strict=True) if known}
     notes = [*_partial(contents), *_others(contents, there)]
     if private and public:
         notes.append(f"{store.name} is private and stays so; its settings on the Hub make it public.")
@@ -213,17 +215,14 @@ def _others(contents: Contents, there: Iterable[str]) -> Iterator[str]:
         yield f"{name} is there and not here: it stays, and the card no longer names it."
 
 
-def _send(store: Repository, plan: Plan, message: str, progress: Progress) -> None:
+def _send(store: Repository, plan: Plan, message: str) -> None:
     shards = [item for item in plan.send if item.is_data]
     rest = [item for item in plan.send if not item.is_data]
-    with progress.phase("publishing", "files", len(plan.send)) as phase:
-        if shards:
-            with _staged(shards) as folder:
-                store.upload(folder, message)
-            phase.advance(len(shards))
-        if rest or plan.gone:
-            store.commit(rest, plan.gone, message)
-        phase.advance(len(rest))
+    if shards:
+        with _staged(shards) as folder:
+            store.upload(folder, message)
+    if rest or plan.gone:
+        store.commit(rest, plan.gone, message)
     there = store.files()
     lacking = [item.name for item in (*plan.send, *plan.same) if _unlike(item, there.get(item.name))]
     if lacking:

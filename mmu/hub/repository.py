@@ -5,7 +5,9 @@ Tokens are huggingface_hub's own affair (`hf auth login`, HF_TOKEN): none is tak
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,6 +93,23 @@ class Repository:
                 self._api.create_repo(self.name, repo_type="dataset", private=private, exist_ok=True)
             if self.revision != "main" and not self.revision.startswith("refs/"):
                 self._api.create_branch(self.name, branch=self.revision, repo_type="dataset", exist_ok=True)
+
+    @contextmanager
+    def progress(self, quiet: bool) -> Iterator[None]:
+        """The client's own display while something is sent: live on a terminal, else a line now and then."""
+        from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+        lines, shown = logging.getLogger("huggingface_hub._upload_pipeline"), not are_progress_bars_disabled()
+        level = lines.level
+        if quiet or not sys.stderr.isatty():
+            disable_progress_bars()
+            lines.setLevel(logging.ERROR if quiet else logging.INFO)
+        try:
+            yield
+        finally:
+            lines.setLevel(level)
+            if shown:
+                enable_progress_bars()
 
     def upload(self, folder: Path, message: str) -> None:
         """Send all files of a folder, in as many commits as it takes; run again, it goes on where it ended."""

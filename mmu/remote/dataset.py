@@ -6,6 +6,7 @@ and, of our own, the ledger of shards; into a temporary folder, each bounded in 
 
 from __future__ import annotations
 
+import builtins
 import re
 import shutil
 import tempfile
@@ -67,7 +68,7 @@ class RemoteDataset(Dataset):
     def sibling(self, release: str) -> RemoteDataset:
         return RemoteDataset(self.root.child(release), self.root)
 
-    def _small(self, name: str) -> bytes | None:
+    def _small(self, name: str) -> builtins.bytes | None:
         return if_there(f"{self.at.url}/{name}", _MOST["dataset/_common_metadata"])
 
     @cached_property
