@@ -20,6 +20,7 @@ from crossmatch.frames import as_arrow, astropy_table
 from crossmatch.places import Names
 from crossmatch.roles import Choice, Given, has_positions
 from mmu.errors import FormatError, MmuError
+from mmu.remote.addresses import TABLES
 
 if TYPE_CHECKING:
     from mmu.fits import FitsFile
@@ -36,7 +37,7 @@ def opened(path: Path, choice: Choice) -> AbstractContextManager[Given]:
     Raises:
         FormatError: it is damaged, or not of the format its name says.
     """
-    ending = next(ending for ending in ENDINGS if path.name.lower().endswith(ending))
+    ending = next(ending for ending in TABLES if path.name.lower().endswith(ending))
     return _ours(path, _OPENERS[ending.removesuffix(".gz")], choice)
 
 
@@ -195,6 +196,3 @@ _OPENERS: dict[str, Callable[[Path, Choice], AbstractContextManager[Given]]] = {
     ".tsv": _tsv,
     **dict.fromkeys((".vot", ".votable"), _votable),
 }
-_PACKED = (".fits", ".csv", ".ecsv", ".tsv", ".vot", ".votable")
-ENDINGS = (*_OPENERS, *(f"{ending}.gz" for ending in _PACKED))
-"""Of file names, in small letters."""

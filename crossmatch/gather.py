@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crossmatch.listing import RemoteFolder
-from crossmatch.ranges import Place, parquet
 from mmu.errors import FormatError, MmuError
+from mmu.remote.listing import RemoteFolder
+from mmu.remote.ranges import Place, parquet
 from mmu.sky.partition import Partition
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]

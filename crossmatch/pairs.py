@@ -7,21 +7,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from crossmatch.addresses import is_remote
 from crossmatch.association import Association
 from crossmatch.columns import association_schema
-from crossmatch.listing import RemoteFolder
-from crossmatch.ranges import Place, parquet
-from crossmatch.remote import RemoteDataset, open_remote
 from crossmatch.tables import is_table, is_v1
 from mmu.dataset import Dataset
 from mmu.dataset import open as open_dataset
 from mmu.errors import UsageError, unknown
+from mmu.remote.addresses import is_remote
+from mmu.remote.listing import RemoteFolder
+from mmu.remote.ranges import parquet
 from mmu.schema.arrow import arrow_schema, column_of
 from mmu.schema.column import HEALPIX, Schema
-from mmu.sky.partition import Partition
 
 _REFERENCES = ("order", "pixel", "row")
 
@@ -71,8 +68,7 @@ def lay_out(association: Association, columns: Sequence[str] | None = None) -> L
     for member in association.members:
         dataset = whole_rows(member.name, member.address)
         taken = _taken(member.name, dataset, columns)
-        folder = dataset.folder if isinstance(dataset, RemoteDataset) else dataset.path
-        sides.append(Side(member.name, folder, taken, dataset.schema))
+        sides.append(Side(member.name, dataset.folder, taken, dataset.schema))
         width += _width(dataset, taken)
         absent = member.name not in association.rule.needed
         for name in taken:
@@ -93,18 +89,14 @@ def whole_rows(name: str, address: str) -> Dataset:
     Raises:
         UsageError: it is a table, or has several rows an object.
     """
-    remote = is_remote(address)
     path = Path(address)
-    if not address or (not remote and (is_table(path) or is_v1(path))):
+    if not address or (not is_remote(address) and (is_table(path) or is_v1(path))):
         raise UsageError(
             f"{name} is a table: only datasets in shards (HATS catalogues) can be written out with their rows."
         )
-    dataset = open_remote(address) if remote else open_dataset(address)
-    ledger = dataset.path / "_mmu" / "shards.parquet"
-    if ledger.is_file():
-        rows = pq.read_table(ledger, columns=["rows", "objects"])
-        if rows["rows"].to_pylist() != rows["objects"].to_pylist():
-            raise UsageError(f"{name} ({dataset.release}) has several rows an object; take a release that has one.")
+    dataset = open_dataset(address)
+    if (rows := dataset.ledger) is not None and rows["rows"].to_pylist() != rows["objects"].to_pylist():
+        raise UsageError(f"{name} ({dataset.release}) has several rows an object; take a release that has one.")
     return dataset
 
 
@@ -122,7 +114,7 @@ def _taken(name: str, dataset: Dataset, columns: Sequence[str] | None) -> tuple[
 def _width(dataset: Dataset, columns: Sequence[str]) -> int:
     """Bytes of a row's columns before compression, from the first shard's account of itself."""
     for leaf in dataset.partitions[:1]:
-        with parquet(_first_file(dataset, leaf)) as file:
+        with parquet(dataset.files(leaf)[0]) as file:
             metadata = file.metadata
         total = 0
         for group in range(metadata.num_row_groups):
@@ -132,13 +124,6 @@ def _width(dataset: Dataset, columns: Sequence[str]) -> int:
                     total += chunk.total_uncompressed_size
         return int(total // max(metadata.num_rows, 1))
     return 0
-
-
-def _first_file(dataset: Dataset, leaf: Partition) -> Place:
-    if isinstance(dataset, RemoteDataset):
-        return dataset.folder.files(leaf)[0]
-    path = dataset.shard(leaf)
-    return path if path.is_file() else next(iter(path.with_suffix("").glob("*.parquet")))
 
 
 def as_written(table: pa.Table, side: Side, schema: pa.Schema) -> dict[str, pa.ChunkedArray]:

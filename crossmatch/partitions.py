@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from crossmatch.matcher import Rows
 from crossmatch.places import SKY, Names, as_places, covered, empty, in_sky_order
-from crossmatch.ranges import Place, parquet, version_of
 from crossmatch.row_groups import BORDERS, KEPT
 from mmu.errors import FormatError, MmuError
+from mmu.remote.ranges import Place, parquet, version_of
 from mmu.sky.halo import Cover
 from mmu.sky.partition import Partition
 

@@ -6,7 +6,6 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,17 +13,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import xxhash
 
 import mmu
-from crossmatch.addresses import is_remote, name_of
 from crossmatch.motion import FASTEST_ARCSEC_PER_YEAR
 from crossmatch.partitions import FilesPart
 from crossmatch.places import SKY, Names, TablePart, to_arcsec
-from crossmatch.ranges import Place, parquet
 from crossmatch.roles import IDS, split
 from mmu.dataset import Dataset
 from mmu.errors import UsageError, unknown
+from mmu.remote.addresses import is_remote, name_of
+from mmu.remote.ranges import Place, parquet, size_of
 from mmu.sky.halo import Cover
 from mmu.sky.healpix import MAX_ORDER
 from mmu.sky.partition import Partition
@@ -90,7 +88,7 @@ class Source(ABC):
 
 
 class Catalogue(Source):
-    """A HATS catalogue on disk, ours or another's; one elsewhere is a `RemoteCatalogue`."""
+    """A HATS catalogue, ours or another's, on disk or at an address."""
 
     def __init__(self, name: str, address: str, dataset: Dataset, wanted: Wanted) -> None:
         self.name, self.address, self._dataset = name, address, dataset
@@ -100,7 +98,7 @@ class Catalogue(Source):
         self.partitions = dataset.partitions
         spans = [leaf.span for leaf in self.partitions]
         self.spans = np.array(spans, dtype=np.int64).reshape(-1, 2)
-        self.exact = self._ledger is not None
+        self.exact = dataset.ledger is not None
         self.counts = self._counted()
 
     @property
@@ -109,53 +107,26 @@ class Catalogue(Source):
 
     def files(self, partition: Partition) -> tuple[Place, ...]:
         """A partition's file, or files where it is a folder of them."""
-        return tuple(self._on_disk(partition))
-
-    def _on_disk(self, partition: Partition) -> list[Path]:
-        path = self._dataset.shard(partition)
-        if path.is_file():
-            return [path]
-        folder = path.with_suffix("")
-        found = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
-        if not found:
-            raise UsageError(f"{path} is missing: {self._dataset.path} is not whole; `mmu verify` says what is gone.")
-        return found
+        return self._dataset.files(partition)
 
     def part(self, partitions: np.ndarray[Any, Any], cover: Cover) -> FilesPart:
         chosen = (self.partitions[index] for index in partitions)
         return FilesPart(self.names, tuple((leaf, self.files(leaf)) for leaf in chosen))
 
     def _counted(self) -> np.ndarray[Any, Any]:
-        ledger = self._ledger
+        ledger = self._dataset.ledger
         if ledger is not None:
             table = ledger.select(["Norder", "Npix", "objects"]).to_pylist()
             rows = {(row["Norder"], row["Npix"]): row["objects"] for row in table}
             return np.array([rows.get((leaf.order, leaf.pixel), 0) for leaf in self.partitions], dtype=np.int64)
-        sizes = np.array([size for _, size in self._sizes], dtype=np.float64)
+        sizes = np.array([sum(map(size_of, self.files(leaf))) for leaf in self.partitions], dtype=np.float64)
         share = sizes / max(sizes.sum(), 1.0)
         return np.asarray(np.maximum(1, np.round(share * len(self._dataset))), dtype=np.int64)
 
-    @cached_property
-    def _ledger(self) -> pa.Table | None:
-        path = self._dataset.path / "_mmu" / "shards.parquet"
-        return pq.read_table(path) if path.is_file() else None
-
-    @cached_property
-    def _sizes(self) -> list[tuple[str, int]]:
-        return [(str(leaf), sum(file.stat().st_size for file in self._on_disk(leaf))) for leaf in self.partitions]
-
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """Of our own: from the checksums in the ledger. Of others': from names, sizes and properties."""
-        digest = xxhash.xxh3_128()
-        if self._ledger is not None:
-            for row in self._ledger.select(["Norder", "Npix", "xxh3"]).to_pylist():
-                digest.update(f"{row['Norder']}/{row['Npix']} {row['xxh3']}\n".encode())
-        else:
-            for text, size in self._sizes:
-                digest.update(f"{text} {size}\n".encode())
-            digest.update("\n".join(f"{k}={v}" for k, v in sorted(self._dataset.properties.items())).encode())
-        return digest.hexdigest()
+        return self._dataset.fingerprint
 
     def fastest(self) -> float:
         """From the files' statistics; without them, what no star exceeds."""
@@ -202,12 +173,13 @@ def open_source(name: str, given: Any, wanted: Wanted) -> Source:
     Raises:
         UsageError: there is nothing there that could be matched.
     """
-    from crossmatch import remote, tables
+    from crossmatch import tables
 
     if isinstance(given, Dataset):
-        return Catalogue(name, str(given.path), given, wanted)
+        return Catalogue(name, given.address, given, wanted)
     if isinstance(given, str) and is_remote(given):
-        return remote.RemoteCatalogue(name, remote.open_remote(given), wanted)
+        dataset = mmu.open(given)
+        return Catalogue(name, dataset.address, dataset, wanted)
     if isinstance(given, (str, Path)):
         path = Path(given).expanduser()
         if tables.is_table(path):
@@ -241,7 +213,8 @@ def own_name(given: Any) -> tuple[str, Any]:
     if isinstance(given, str) and (found := re.fullmatch(r"([A-Za-z]\w*)=(.+)", given)):
         return found[1], found[2]
     if isinstance(given, Dataset):
-        return given.path.resolve().parent.name, given
+        at = given.address
+        return name_of(at) if "://" in at else Path(at).resolve().parent.name, given
     if isinstance(given, str) and "://" in given:
         return name_of(given), given
     if isinstance(given, (str, Path)):

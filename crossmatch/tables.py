@@ -25,6 +25,7 @@ from crossmatch.roles import Choice, Given
 from crossmatch.sources import Memory, Wanted
 from crossmatch.v1 import from_v1, is_v1
 from mmu.errors import UsageError
+from mmu.remote.addresses import TABLES
 
 _BLOCK = 1 << 24
 
@@ -32,7 +33,7 @@ _BLOCK = 1 << 24
 def is_table(path: str | Path) -> bool:
     """True if an address ends like a table's file, whether or not there is one; it may name columns behind a `#`."""
     file, _ = roles.split(path)
-    return file.name.lower().endswith(files.ENDINGS) and not file.is_dir()
+    return file.name.lower().endswith(TABLES) and not file.is_dir()
 
 
 def from_file(name: str, path: str | Path, wanted: Wanted) -> Memory:

@@ -4,6 +4,7 @@
     mmu.decode(batch)                       an Arrow batch -> NumPy arrays, thousands of rows a second
     mmu.build_survey(mmu.BuildSpec("desi", Path("/data")))    what `mmu build desi --out /data` runs
     mmu.verify("/data/desi")                is it what its ledger says?
+    mmu.publish("/data/desi", "ORG/desi")   on the Hugging Face Hub, where mmu.open("ORG/desi") finds it
     mmu.crossmatch("/data/legacysurvey", "/data/desi", out="/data/ls_x_desi")     which records are one object
     for batch in mmu.stream(["/data/legacysurvey", "/data/desi"]): ...     those in batches, matched on the way
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mmu.dataset import Dataset, open
     from mmu.decoding import decode
     from mmu.errors import MmuError, UsageError
+    from mmu.hub.publish import publish
     from mmu.survey import get_survey, survey_names
 
 __version__ = "0.1.0"
@@ -31,6 +33,7 @@ _WHERE = {
     "build_survey": "mmu.build.run:build",
     "BuildSpec": "mmu.build.spec",
     "verify": "mmu.build.verify",
+    "publish": "mmu.hub.publish",
     "stream": "crossmatch.stream.api",
     "crossmatch": "crossmatch.api",
     "Dataset": "mmu.dataset",
@@ -52,6 +55,7 @@ __all__ = [
     "decode",
     "get_survey",
     "open",
+    "publish",
     "stream",
     "survey_names",
     "verify",

@@ -1,10 +1,12 @@
 """Open a dataset this package built, or any HATS catalogue of the same layout: rows, batches, arrays.
 
-Only Parquet files and the catalogue's own small files are read; no survey needs to be installed.
+Only Parquet files and the catalogue's own small files are read; no survey needs to be installed. A dataset that is not
+on this machine (`mmu.remote`) is read alike: of its shards, footers and what is asked for of columns and row groups.
 """
 
 from __future__ import annotations
 
+import builtins
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -15,9 +17,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import xxhash
 
 from mmu.decoding import Decoded, decode, first
-from mmu.errors import UsageError, unknown
+from mmu.errors import FormatError, UsageError, unknown
+from mmu.remote.addresses import is_remote
+from mmu.remote.listing import RemoteFolder
+from mmu.remote.ranges import Place, parquet, size_of
 from mmu.schema.column import HEALPIX
 from mmu.schema.document import describe
 from mmu.sky.healpix import MAX_ORDER
@@ -32,12 +38,18 @@ def open(path: str | Path, release: str | None = None) -> Dataset:
     """Open a dataset.
 
     Args:
-        path: the survey's folder, a release's folder, its collection, or `NAME[:release]` under `MMU_DATA`.
+        path: the survey's folder, a release's folder, its collection, or `NAME[:release]` under `MMU_DATA`; on the Hub,
+            `ORG/NAME[:release]` or `hf://datasets/ORG/NAME[@REVISION]`; elsewhere `https://HOST/FOLDER`, `s3://`.
         release: which release of a survey's folder; the card's default one if not given.
 
     Raises:
-        UsageError: there is no dataset at `path`, or no such release in it.
+        UsageError: there is no dataset at `path`, no such release in it, or it may not be read.
+        FormatError: what is at an address is no HATS catalogue of objects.
     """
+    if isinstance(path, str) and is_remote(path):
+        from mmu.remote.dataset import open_remote
+
+        return open_remote(path, release)
     folder = Path(path).expanduser().absolute()
     folder = folder if folder.name not in ("", "..") else folder.resolve()
     if not folder.is_dir():
@@ -71,6 +83,16 @@ class Dataset:
     def release(self) -> str:
         return self.path.name
 
+    @property
+    def address(self) -> str:
+        """Where it is, as it may be opened again."""
+        return str(self.path)
+
+    @property
+    def folder(self) -> Path | RemoteFolder:
+        """Its folder, small enough to be sent to a worker."""
+        return self.path
+
     @cached_property
     def releases(self) -> list[str]:
         """All releases that stand beside this one."""
@@ -99,7 +121,65 @@ class Dataset:
     @cached_property
     def bytes(self) -> int:
         """Bytes of all shards."""
-        return sum(self.shard(leaf).stat().st_size for leaf in self.partitions)
+        return sum(size_of(file) for leaf in self.partitions for file in self.files(leaf))
+
+    def sibling(self, release: str) -> Dataset:
+        """Another release of the same dataset."""
+        return Dataset(self.path.parent / release)
+
+    @cached_property
+    def account(self) -> dict[str, Any] | None:
+        """What the ledger says of the whole build (`_mmu/build.json`), or match (`match.json`); None without one.
+
+        Raises:
+            FormatError: it cannot be read.
+        """
+        import json
+
+        for name in ("_mmu/build.json", "_mmu/match.json"):
+            if (data := self._small(name)) is not None:
+                try:
+                    return dict(json.loads(data))
+                except (ValueError, TypeError) as problem:
+                    raise FormatError(f"{self.address}/{name} cannot be read ({problem}).") from problem
+        return None
+
+    def _small(self, name: str) -> builtins.bytes | None:
+        path = self.path / name
+        return path.read_bytes() if path.is_file() else None
+
+    @cached_property
+    def ledger(self) -> pa.Table | None:
+        """The ledger's account of every shard; None where there is none.
+
+        Raises:
+            FormatError: it cannot be read.
+        """
+        path = self.path / "_mmu" / "shards.parquet"
+        try:
+            return pq.read_table(path) if path.is_file() else None
+        except (pa.ArrowException, OSError) as problem:
+            raise FormatError(f"{self.address}/_mmu/shards.parquet cannot be read ({problem}).") from problem
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes when its records do. From checksums in the ledger; without, from sizes and properties."""
+        return self._of_ledger() or self._of_files()
+
+    def _of_ledger(self) -> str:
+        if self.ledger is None:
+            return ""
+        digest = xxhash.xxh3_128()
+        for row in self.ledger.select(["Norder", "Npix", "xxh3"]).to_pylist():
+            digest.update(f"{row['Norder']}/{row['Npix']} {row['xxh3']}\n".encode())
+        return digest.hexdigest()
+
+    def _of_files(self) -> str:
+        digest = xxhash.xxh3_128()
+        for leaf in self.partitions:
+            digest.update(f"{leaf} {sum(map(size_of, self.files(leaf)))}\n".encode())
+        digest.update("\n".join(f"{k}={v}" for k, v in sorted(self.properties.items())).encode())
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return self._rows
@@ -108,15 +188,27 @@ class Dataset:
     def _rows(self) -> int:
         if "hats_nrows" in self.properties:
             return int(self.properties["hats_nrows"])
-        return sum(pq.read_metadata(self.shard(leaf)).num_rows for leaf in self.partitions)
+        return sum(pq.read_metadata(file).num_rows for leaf in self.partitions for file in self.files(leaf))
 
     def __repr__(self) -> str:
         parts = f"{len(self):,} objects, {len(self.columns)} columns, {len(self.partitions)} partitions"
         return f"<{self.release}: {parts}>"
 
     def shard(self, partition: Partition) -> Path:
-        """The Parquet file of a partition."""
+        """The Parquet file of a partition, of a dataset on this machine."""
         return self.path / "dataset" / partition.path
+
+    def files(self, partition: Partition) -> tuple[Place, ...]:
+        """The Parquet file of a partition wherever it is; several, where others' catalogues have a folder of them.
+
+        Raises:
+            UsageError: it is missing.
+        """
+        path = self.shard(partition)
+        found = (path,) if path.is_file() else tuple(sorted(path.with_suffix("").glob("*.parquet")))
+        if not found:
+            raise UsageError(f"{path} is missing: {self.path} is not whole; `mmu verify` says what is gone.")
+        return found
 
     def describe(self) -> str:
         """One line per column: name, type, unit, meaning."""
@@ -149,11 +241,15 @@ class Dataset:
 
     def batches(self, columns: Columns = "all", batch_rows: int = 64) -> Iterator[dict[str, Decoded]]:
         """Decoded batches of at most `batch_rows` rows, in sky order; see `mmu.decode`."""
-        names = self._names(columns)
-        for leaf in self.partitions:
-            with pq.ParquetFile(self.shard(leaf)) as file:
-                for batch in file.iter_batches(batch_rows, columns=names):
-                    yield decode(batch.select(_tops(names)))
+        names, kept = self._names(columns), pa.table({})
+        for piece in self._pieces(names, None, None):  # a row group at a time: no more is fetched ahead
+            piece = piece.select(_tops(names))
+            kept = pa.concat_tables([kept, piece]) if len(kept) else piece
+            while len(kept) >= batch_rows:
+                yield decode(kept.slice(0, batch_rows))
+                kept = kept.slice(batch_rows)
+        if len(kept):
+            yield decode(kept)
 
     def array(self, column: str) -> np.ndarray[Any, Any]:
         """All values of a column, or of a `struct.member`, as one array (ragged ones as an object array)."""
@@ -211,18 +307,22 @@ class Dataset:
                 return
             if cover is not None and not _meets(cover, *leaf.span):
                 continue
-            with pq.ParquetFile(self.shard(leaf)) as file:
-                for index in range(file.num_row_groups):
-                    if cover is not None and not _meets(cover, *_range(file, index)):
-                        continue
-                    rows = self._rows_of(file, index, region, ids)
-                    if rows is None:
-                        yield file.read_row_group(index, columns=names)
-                    elif len(rows):
-                        piece = file.read_row_group(index, columns=[*names, "object_id"]).take(pa.array(rows))
-                        if left is not None:
-                            left -= set(piece.column("object_id").to_pylist())
-                        yield piece.select(_tops([*names, "object_id"]))
+            for file, index in self._row_groups(leaf):
+                if cover is not None and not _meets(cover, *_range(file, index)):
+                    continue
+                rows = self._rows_of(file, index, region, ids)
+                if rows is None:
+                    yield file.read_row_group(index, columns=names)
+                elif len(rows):
+                    piece = file.read_row_group(index, columns=[*names, "object_id"]).take(pa.array(rows))
+                    if left is not None:
+                        left -= set(piece.column("object_id").to_pylist())
+                    yield piece.select(_tops([*names, "object_id"]))
+
+    def _row_groups(self, leaf: Partition) -> Iterator[tuple[pq.ParquetFile, int]]:
+        for place in self.files(leaf):
+            with parquet(place) as file:
+                yield from ((file, index) for index in range(file.num_row_groups))
 
     def _rows_of(
         self, file: pq.ParquetFile, index: int, region: Region | None, ids: pa.Array | None
@@ -311,7 +411,9 @@ def _meets(cover: np.ndarray[Any, Any], first: int, end: int) -> bool:
 
 def _range(file: pq.ParquetFile, index: int) -> tuple[int, int]:
     """First and one-past-last `_healpix_29` of a row group."""
-    statistics = file.metadata.row_group(index).column(file.schema_arrow.get_field_index(HEALPIX.name)).statistics
-    if statistics is None:
+    group = file.metadata.row_group(index)
+    columns = (group.column(number) for number in range(group.num_columns))
+    statistics = next((column.statistics for column in columns if column.path_in_schema == HEALPIX.name), None)
+    if statistics is None or not statistics.has_min_max:
         return Partition(0, 0).span[0], Partition(0, 11).span[1]
     return int(statistics.min), int(statistics.max) + 1

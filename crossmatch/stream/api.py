@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from crossmatch.ranges import fetched
 from crossmatch.stream.arrays import Asked, arrays_of
 from crossmatch.stream.batch import Batch
 from crossmatch.stream.cache import MOST_BYTES, Cache
@@ -21,6 +20,7 @@ from crossmatch.stream.opening import open_samples, record_sky
 from crossmatch.stream.samples import Samples
 from crossmatch.stream.stream import Stream
 from mmu.errors import UsageError, unknown
+from mmu.remote.ranges import fetched
 
 
 def stream(

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from crossmatch.ranges import version_of
 from crossmatch.stream.arrays import Array
 from crossmatch.stream.decode import Block, too_large
 from crossmatch.stream.reading import Group
 from mmu.errors import UsageError
+from mmu.remote.ranges import version_of
 
 MOST_BYTES = 1 << 40
 _OPEN = 16_384

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from crossmatch.ranges import parquet
 from crossmatch.stream.samples import Rows, Samples, Side, referenced, rows_of, side_of
 from mmu.dataset import Dataset
 from mmu.errors import UsageError
+from mmu.remote.ranges import parquet
 from mmu.schema.column import HEALPIX
 
 SKY = HEALPIX.name

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from crossmatch.ranges import Place, parquet, version_of
 from crossmatch.stream.arrays import Array
 from crossmatch.stream.decode import Block, block_of
 from crossmatch.stream.samples import Rows, Side
 from mmu.errors import FormatError, MmuError
+from mmu.remote.ranges import Place, parquet, version_of
 
 ID = Array("", "", (), "text")
 """Read beside the arrays, for `batch.ids`; no column is called so."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from crossmatch.ranges import Place
 from mmu.dataset import Dataset
 from mmu.errors import FormatError
+from mmu.remote.ranges import Place
 from mmu.schema.column import HEALPIX
 from mmu.sky.partition import Partition
 
@@ -84,16 +83,8 @@ class Samples:
 
 def side_of(name: str, dataset: Dataset, prefix: str = "", fingerprint: str = "") -> Side:
     """A dataset on disk as a side."""
-    files = tuple(_files(dataset, leaf) for leaf in dataset.partitions)
+    files = tuple(dataset.files(leaf) for leaf in dataset.partitions)
     return Side(name, tuple(dataset.partitions), files, dataset.schema, prefix, "object_id", fingerprint)
-
-
-def _files(dataset: Dataset, leaf: Partition) -> tuple[Path, ...]:
-    path = dataset.shard(leaf)
-    found = (path,) if path.is_file() else tuple(sorted(path.with_suffix("").glob("*.parquet")))
-    if not found:
-        raise FormatError(f"{path} is missing; `mmu verify` says what else is.")
-    return found
 
 
 def referenced(sides: Sequence[Side], table: pa.Table, sky: str) -> Samples:

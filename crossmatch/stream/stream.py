@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from crossmatch.ranges import fetched
 from crossmatch.stream.arrays import Array
 from crossmatch.stream.batch import Batch, Buffers
 from crossmatch.stream.cache import Cache
@@ -20,6 +19,7 @@ from crossmatch.stream.reading import Reader
 from crossmatch.stream.runs import CHUNKS, OPEN, group_rows, runs
 from crossmatch.stream.samples import Samples
 from mmu.errors import MmuError, UsageError
+from mmu.remote.ranges import fetched
 
 _IN_ORDER = 4
 """Batches that are read at once where nothing is shuffled."""

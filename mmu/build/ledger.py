@@ -29,6 +29,7 @@ from mmu.sky.partition import Partition
 WRITTEN, EXCLUDED, FAILED = "written", "excluded", "failed"
 _FACTS = {"survey", "release", "spec", "formats", "files", "counts", "absent", "bytes", "ledger"}
 _COUNTS = pa.map_(pa.string(), pa.int64())
+_NO_OBJECTS = pa.table({"object_id": pa.array([], pa.string()), "status": pa.array([], pa.string())})
 
 
 @dataclass
@@ -206,8 +207,8 @@ def _shard_table(shards: list[Shard]) -> pa.Table:
     )
 
 
-def read_ledger(folder: Path) -> Folded | None:
-    """The folded ledger in `<release>/_mmu`, or None where there is none.
+def read_ledger(folder: Path, objects: bool = True) -> Folded | None:
+    """The folded ledger in `<release>/_mmu`, or None where there is none; objects only if asked for.
 
     Raises:
         LedgerError: it is there and cannot be read.
@@ -218,7 +219,7 @@ def read_ledger(folder: Path) -> Folded | None:
     tables = []
     try:
         build = json.loads(path.read_text())
-        for name in ("objects", "units", "shards"):
+        for name in ("objects", "units", "shards") if objects else ("units", "shards"):
             path = folder / f"{name}.parquet"
             tables.append(pq.read_table(path))
     except (OSError, ValueError, pa.ArrowException) as problem:
@@ -226,9 +227,9 @@ def read_ledger(folder: Path) -> Folded | None:
         raise LedgerError(msg) from problem
     if not isinstance(build, dict) or not build.keys() >= _FACTS:
         raise LedgerError(f"{folder / 'build.json'} lacks what a ledger holds; rebuild into another --out.")
-    objects, units, shards = tables
+    units, shards = tables[-2:]
     found = [
         Shard(Partition(r["Norder"], r["Npix"]), r["rows"], r["bytes"], r["xxh3"], r["row_groups"], r["objects"])
         for r in shards.to_pylist()
     ]
-    return Folded(build, objects, units, found)
+    return Folded(build, tables[0] if objects else _NO_OBJECTS, units, found)

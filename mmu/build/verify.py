@@ -1,24 +1,36 @@
-"""Is a dataset what its ledger says? Counts, checksums and ids, of every shard and every file beside them."""
+"""Is a dataset what its ledger says? Counts, checksums and ids, of every shard and every file beside them.
+
+Of a dataset that is elsewhere, by default: the ledger and all small files by their checksums, shards by their sizes.
+"""
 
 from __future__ import annotations
 
 import json
+import posixpath
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import yaml
 
 from mmu.build.ledger import WRITTEN, Folded, imbalances, read_ledger, totals
 from mmu.build.verify_match import is_match, verify_match
-from mmu.errors import LedgerError, UsageError
+from mmu.errors import LedgerError, UsageError, unknown
+from mmu.remote.addresses import is_remote, located
+from mmu.remote.ranges import parquet
+from mmu.remote.tree import LocalTree, RemoteTree, Tree
 from mmu.schema import HEALPIX
-from mmu.shards.parquet import Shard, checksum
+from mmu.shards.parquet import Shard
 from mmu.shards.seal import CARD, JSON, unbroken
+
+CARD_NAME = "README.md"
+_SMALL = 1 << 24
+"""Bytes up to which a file's checksum is looked at even where not every byte is read."""
 
 
 @dataclass(frozen=True)
@@ -32,147 +44,190 @@ class Verdict:
     problems: tuple[str, ...]
 
 
-def verify(path: Path) -> list[Verdict]:
-    """Check every release in a dataset folder, or the one release folder given.
+def verify(path: Path | str, deep: bool | None = None) -> list[Verdict]:
+    """Check every release in a dataset folder, or the one release given.
+
+    Args:
+        path: a folder, or an address as `mmu.open` takes it.
+        deep: read every byte, and hold every object against the ledger. Else counts must balance, no file may be
+            missing or unknown, small ones must have their checksums and shards their sizes. By default, True for a
+            dataset that is here, False for one that is elsewhere.
 
     Raises:
         UsageError: there is no built dataset there.
     """
-    path = Path(path).resolve()
-    folders = [path] if (path / "_mmu").is_dir() else sorted(p.parent for p in path.glob("*/_mmu"))
-    unfinished = sorted(path.glob(".building-*"))
-    begun = {work.name.removeprefix(".building-") for work in unfinished}
-    lost = [folder for folder in _strays(path, folders) if folder.name not in begun]
-    if not folders and not unfinished and not lost:
+    tree, release = _at(path)
+    deep = tree.here if deep is None else deep
+    every = tree.folders()
+    if release is not None and release not in every:
+        raise unknown(f"release of {path}", release, every)
+    folders = [name for name in every if _has_account(tree, name)] if release is None else [release]
+    begun = {name.removeprefix(_BUILDING) for name in every if name.startswith(_BUILDING)}
+    lost = [name for name in _strays(tree, every, folders) if name not in begun] if release is None else []
+    begun = begun if release is None else begun & {release}
+    if not folders and not begun and not lost:
+        where = tree.shown("").rstrip("/")
         raise UsageError(
-            f"{path} holds no dataset built by mmu: give the folder of a survey, or of one of its releases."
+            f"{where} holds no dataset built by mmu: give the folder of a survey, or of one of its releases."
         )
-    known = {folder.name for folder in folders}
-    verdicts = [_verify_release(folder) for folder in folders]
-    verdicts += [_without_ledger(folder) for folder in lost]
-    for name in sorted(begun - known):
-        words = f"{path / name}: the build is unfinished; run it again to go on."
+    verdicts = [_verify_release(tree, name, deep, name in begun) for name in folders]
+    verdicts += [_without_ledger(tree, name) for name in lost]
+    for name in sorted(begun - set(folders)):
+        words = f"{tree.shown(name)}: the build is unfinished; run it again to go on."
         verdicts.append(Verdict(name, 0, 0, 0, (words,)))
     return verdicts
 
 
-def _strays(path: Path, folders: list[Path]) -> list[Path]:
+_BUILDING = ".building-"
+_ACCOUNTS = ("_mmu/build.json", "_mmu/match.json")
+
+
+def _at(path: Path | str) -> tuple[Tree, str | None]:
+    """The dataset's folder, and the one release in it that is meant, if it is one."""
+    if isinstance(path, str) and is_remote(path):
+        at, release = located(path)
+        tree: Tree = RemoteTree(at)
+        if any(tree.size(name) is not None for name in _ACCOUNTS):  # a release's own folder
+            return RemoteTree(at.child("..")), at.name
+        return tree, release
+    folder = Path(path).expanduser().resolve()
+    named = folder.name if (folder / "_mmu").is_dir() else None
+    return LocalTree(folder if named is None else folder.parent), named
+
+
+def _has_account(tree: Tree, name: str) -> bool:
+    if tree.here:
+        return tree.local(f"{name}/_mmu").is_dir()
+    return any(tree.size(f"{name}/{account}") is not None for account in _ACCOUNTS)
+
+
+def _strays(tree: Tree, every: list[str], folders: list[str]) -> list[str]:
     """Releases whose ledger is gone: catalogues that are no part of another release."""
-    parts = {folder.with_name(folder.name + end) for folder in folders for end in ("", "_margin", "_collection")}
-    found = {properties.parent for properties in path.glob("*/hats.properties")} - parts
-    return sorted(folder for folder in found if not folder.name.endswith("_margin"))
+    parts = {name + end for name in folders for end in ("", "_margin", "_collection")}
+    others = (name for name in every if name not in parts and not name.endswith("_margin"))
+    return [name for name in others if tree.size(f"{name}/hats.properties") is not None]
 
 
-def _without_ledger(folder: Path) -> Verdict:
-    words = f"{folder / '_mmu' / 'build.json'} is missing: the build never finished."
-    return Verdict(folder.name, 0, 0, 0, (words,))
+def _without_ledger(tree: Tree, name: str) -> Verdict:
+    words = f"{tree.shown(f'{name}/_mmu/build.json')} is missing: the build never finished."
+    return Verdict(name, 0, 0, 0, (words,))
 
 
-def _verify_release(folder: Path) -> Verdict:
-    if is_match(folder):
-        return Verdict(folder.name, *verify_match(folder))
-    if not (folder / "_mmu" / "build.json").is_file():
-        return _without_ledger(folder)
-    verdict = _held_against_the_ledger(folder)
-    if not (folder.parent / f".building-{folder.name}").exists():
+def _verify_release(tree: Tree, name: str, deep: bool, begun: bool) -> Verdict:
+    if is_match(tree, name):
+        return Verdict(name, *verify_match(tree, name, deep))
+    if not tree.local(f"{name}/_mmu/build.json").is_file():
+        return _without_ledger(tree, name)
+    verdict = _held_against_the_ledger(tree, name, deep)
+    if not begun:
         return verdict
-    words = f"{folder}: a build that extends it is unfinished; run it again to go on."
+    words = f"{tree.shown(name)}: a build that extends it is unfinished; run it again to go on."
     return replace(verdict, problems=(*verdict.problems, words))
 
 
-def _held_against_the_ledger(folder: Path) -> Verdict:
-    if damaged := _ledger_files(folder / "_mmu"):
-        return Verdict(folder.name, 0, 0, 0, tuple(damaged))
+def _held_against_the_ledger(tree: Tree, name: str, deep: bool) -> Verdict:
+    account = f"{name}/_mmu"
+    if damaged := _ledger_files(tree, account, deep):
+        return Verdict(name, 0, 0, 0, tuple(damaged))
     try:
-        ledger = read_ledger(folder / "_mmu")
+        ledger = read_ledger(tree.local(f"{account}/build.json").parent, objects=deep)
         assert ledger is not None, "its build.json is there"
     except LedgerError as problem:
-        return Verdict(folder.name, 0, 0, 0, (str(problem),))
-    problems = [*_account(folder, ledger), *_files(folder, ledger), *_card(folder, ledger)]
+        return Verdict(name, 0, 0, 0, (str(problem),))
+    problems = [*_account(tree, name, ledger), *_files(tree, name, ledger, deep), *_card(tree, name, ledger)]
     listed = ledger.objects.filter(pc.equal(ledger.objects["status"], WRITTEN))
+    problems += [*_objects(tree, name, ledger)] if deep else []
     for shard in ledger.shards:
-        problems += _shard(folder / "dataset" / shard.partition.path, shard, listed)
-    return Verdict(folder.name, len(ledger.shards), len(listed), ledger.build["bytes"], tuple(problems))
+        problems += _shard(tree, f"{name}/dataset/{shard.partition.path}", shard, listed if deep else None)
+    return Verdict(name, len(ledger.shards), ledger.build["counts"]["written"], ledger.build["bytes"], tuple(problems))
 
 
-def _ledger_files(folder: Path) -> list[str]:
+def _ledger_files(tree: Tree, account: str, deep: bool) -> list[str]:
     """The ledger's own files, before anything is believed that they say."""
-    path = folder / "build.json"
+    name = f"{account}/build.json"
+    path = tree.local(name)
     if not unbroken(path, JSON):
-        return [f"{path} was changed since it was written."]
+        return [f"{tree.shown(name)} was changed since it was written."]
     try:
         digests = json.loads(path.read_text(encoding="utf-8"))["ledger"]
-    except (ValueError, LookupError, TypeError):
-        return [f"{path} does not hold what a ledger holds."]
-    return [*_unlike(folder, digests), *_unknown(folder, {path, *(folder / name for name in digests)})]
+        listed = [(posixpath.join(account, file), digest) for file, digest in digests.items()]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return [f"{tree.shown(name)} does not hold what a ledger holds."]
+    for table in ("shards", "units", "objects") if deep else ("shards", "units"):
+        tree.local(f"{account}/{table}.parquet")  # what was fetched for reading is not fetched again for its checksum
+    known = {name, *(file for file, _ in listed)}
+    return [*unlike(tree, listed, deep), *_unknown(tree, account, known)]
 
 
-def _unlike(folder: Path, digests: dict[str, str]) -> list[str]:
-    """Files below `folder` that are missing, or not those of the checksums."""
-    problems = []
-    for path, digest in ((folder / name, digest) for name, digest in digests.items()):
-        if not path.is_file():
-            problems.append(f"{path} is missing.")
-        elif checksum(path) != digest:
-            problems.append(f"{path} was changed since it was written.")
-    return problems
+def unlike(tree: Tree, digests: list[tuple[str, str]], deep: bool) -> Iterator[str]:
+    """Files that are missing, or not those of the checksums: of shards and large ones, only where all is read."""
+    for name, digest in digests:
+        size = tree.size(name)
+        if size is None:
+            yield f"{tree.shown(name)} is missing."
+        elif (deep or (size <= _SMALL and "/Npix=" not in name)) and tree.digest(name) != digest:
+            yield f"{tree.shown(name)} was changed since it was written."
 
 
-def _unknown(folder: Path, known: set[Path]) -> list[str]:
-    found = (path for path in sorted(folder.rglob("*")) if not path.is_dir() and path not in known)
-    return [f"{path} is not in the ledger." for path in found]
+def _unknown(tree: Tree, folder: str, known: set[str]) -> list[str]:
+    return [f"{tree.shown(name)} is not in the ledger." for name in tree.below(folder) if name not in known]
 
 
-def _account(folder: Path, ledger: Folded) -> list[str]:
+def _account(tree: Tree, name: str, ledger: Folded) -> list[str]:
+    """The units add up, to what the ledger and the shards say."""
     problems = imbalances(ledger.units)
     counts = totals(ledger.units)
     if counts != ledger.build["counts"]:
-        problems.append(f"{folder / '_mmu'}: build.json and units.parquet count differently.")
-    status = {entry["values"]: entry["counts"] for entry in ledger.objects["status"].value_counts().to_pylist()}
-    if status.get(WRITTEN, 0) != counts["written"] or len(ledger.objects) != counts["selected"]:
-        problems.append(
-            f"{folder / '_mmu' / 'objects.parquet'} lists {len(ledger.objects)} objects, the units count otherwise."
-        )
-    if sum(shard.objects for shard in ledger.shards) != counts["written"]:
-        held = sum(shard.objects for shard in ledger.shards)
-        problems.append(f"{folder}: the shards hold {held} objects, the units {counts['written']}.")
+        problems.append(f"{tree.shown(f'{name}/_mmu')}: build.json and units.parquet count differently.")
+    if (held := sum(shard.objects for shard in ledger.shards)) != counts["written"]:
+        problems.append(f"{tree.shown(name)}: the shards hold {held} objects, the units {counts['written']}.")
     return problems
 
 
-def _files(folder: Path, ledger: Folded) -> list[str]:
+def _objects(tree: Tree, name: str, ledger: Folded) -> Iterator[str]:
+    counts = totals(ledger.units)
+    status = {entry["values"]: entry["counts"] for entry in ledger.objects["status"].value_counts().to_pylist()}
+    if status.get(WRITTEN, 0) != counts["written"] or len(ledger.objects) != counts["selected"]:
+        where = tree.shown(f"{name}/_mmu/objects.parquet")
+        yield f"{where} lists {len(ledger.objects)} objects, the units count otherwise."
+
+
+def _files(tree: Tree, name: str, ledger: Folded, deep: bool) -> list[str]:
     """Catalogue files and HDF5 files as they were written, and no file that the ledger does not know."""
-    root, name = folder.parent, folder.name
-    known = {root / path for path in ledger.build["files"]}
-    known |= {folder / "dataset" / shard.partition.path for shard in ledger.shards}
-    known |= set((folder / "_mmu").iterdir())
-    places = (folder, root / f"{name}_margin", root / f"{name}_collection", root / "hdf5" / name)
-    extra = [problem for place in places for problem in _unknown(place, known)]
-    return [*_unlike(root, ledger.build["files"]), *extra]
+    written: dict[str, Any] = ledger.build["files"]
+    known = {*written, *(f"{name}/dataset/{shard.partition.path}" for shard in ledger.shards)}
+    places = (f"{name}_margin", f"{name}_collection", f"hdf5/{name}")
+    extra = [problem for place in places for problem in _unknown(tree, place, known)]
+    own = {*known, *(file for file in tree.below(f"{name}/_mmu"))}
+    return [*unlike(tree, list(written.items()), deep), *_unknown(tree, name, own), *extra]
 
 
-def _card(folder: Path, ledger: Folded) -> list[str]:
+def _card(tree: Tree, name: str, ledger: Folded) -> list[str]:
     """The dataset card: as it was written, and for this build of the release."""
-    path = folder.parent / "README.md"
+    path, shown = tree.local(CARD_NAME), f"{tree.shown(CARD_NAME)} (the dataset card)"
     if not path.is_file():
-        return [f"{path} (the dataset card) is missing."]
+        return [f"{shown} is missing."]
     if not unbroken(path, CARD):
-        return [f"{path} (the dataset card) was changed since it was written."]
+        return [f"{shown} was changed since it was written."]
     head = yaml.safe_load(path.read_text(encoding="utf-8").split("---\n")[1])
     rows = {info["config_name"]: info["splits"][0]["num_examples"] for info in head["dataset_info"]}
     there = sum(shard.rows for shard in ledger.shards)
-    if rows.get(folder.name, 0) != there:
-        return [f"{path} (the dataset card) does not count the {there} rows of {folder.name}."]
-    return []
+    return [] if rows.get(name, 0) == there else [f"{shown} does not count the {there} rows of {name}."]
 
 
-def _shard(path: Path, shard: Shard, listed: pa.Table) -> list[str]:
-    if not path.is_file():
-        return [f"{path} is missing ({shard.rows} rows)."]
-    if path.stat().st_size != shard.bytes:
-        return [f"{path} has {path.stat().st_size} bytes, the ledger {shard.bytes}."]
-    if checksum(path) != shard.xxh3:
-        return [f"{path} was altered: its checksum is not the ledger's."]
-    found = pq.read_table(path, columns=[HEALPIX.name, "object_id"])
+def _shard(tree: Tree, name: str, shard: Shard, listed: pa.Table | None) -> list[str]:
+    """A shard has its size; where the ledger's list of objects is given, also its checksum, and just those objects."""
+    shown, size = tree.shown(name), tree.size(name)
+    if size is None:
+        return [f"{shown} is missing ({shard.rows} rows)."]
+    if size != shard.bytes:
+        return [f"{shown} has {size} bytes, the ledger {shard.bytes}."]
+    if listed is None:
+        return []
+    if tree.digest(name) != shard.xxh3:
+        return [f"{shown} was altered: its checksum is not the ledger's."]
+    with parquet(tree.place(name)) as file:
+        found = file.read(columns=[HEALPIX.name, "object_id"])
     low, high = shard.partition.span
     keys = np.asarray(listed[HEALPIX.name])
     first, end = np.searchsorted(keys, low), np.searchsorted(keys, high)
@@ -181,5 +236,5 @@ def _shard(path: Path, shard: Shard, listed: pa.Table) -> list[str]:
     if shard.objects != shard.rows:  # an object's rows follow one another
         held = [name for name, _ in groupby(held)]
     if held != wanted["object_id"].to_pylist() or len(found) != shard.rows:
-        return [f"{path} does not hold the {len(wanted)} objects the ledger lists, in order."]
+        return [f"{shown} does not hold the {len(wanted)} objects the ledger lists, in order."]
     return []

@@ -8,7 +8,21 @@ import sys
 import typer
 from rich.console import Console
 
-from mmu.cli import build, crossmatch, demo, fetch, info, show, simulate, sky, status, stream, surveys, verify
+from mmu.cli import (
+    build,
+    crossmatch,
+    demo,
+    fetch,
+    info,
+    publish,
+    show,
+    simulate,
+    sky,
+    status,
+    stream,
+    surveys,
+    verify,
+)
 from mmu.cli.options import SupplyCommand
 from mmu.errors import MmuError
 
@@ -26,6 +40,7 @@ app.command("crossmatch")(crossmatch.crossmatch)
 app.command("stream")(stream.stream)
 app.command("status")(status.status)
 app.command("verify")(verify.verify)
+app.command("publish")(publish.publish)
 app.command("info")(info.info)
 app.command("show")(show.show)
 app.command("sky")(sky.sky)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+if TYPE_CHECKING:
+    from mmu.dataset import Dataset
+
 
 def info(
     what: Annotated[
-        str, typer.Argument(metavar="SURVEY|PATH", help="A survey's name, or the folder of a built dataset.")
+        str,
+        typer.Argument(
+            metavar="SURVEY|PATH",
+            help="A survey's name, or a dataset: its folder, ORG/NAME[:RELEASE] on the Hub, hf://, https://.",
+        ),
     ],
     columns: Annotated[
         bool, typer.Option("--columns", help="Every column with its type, shape, unit and meaning.")
@@ -24,7 +31,7 @@ def info(
     if what in survey_names() and not Path(what).is_dir():
         _describe_survey(what, columns, console)
     else:
-        _describe_dataset(Path(what), columns, console)
+        _describe_dataset(what, columns, console)
 
 
 def _describe_survey(name: str, columns: bool, console: Console) -> None:
@@ -48,30 +55,42 @@ def _describe_survey(name: str, columns: bool, console: Console) -> None:
             console.print(column_table(release.schema), markup=False)
 
 
-def _describe_dataset(path: Path, columns: bool, console: Console) -> None:
+def _describe_dataset(what: str, columns: bool, console: Console) -> None:
     import mmu
-    from mmu.build.ledger import read_ledger
-    from mmu.build.progress import human_bytes
 
-    dataset = mmu.open(path)
-    one = dataset.path.resolve() == path.resolve() or (path / "collection.properties").is_file()
-    for name in [dataset.release] if one else dataset.releases:
-        folder = dataset.path.parent / name
-        console.print(str(mmu.open(folder)), markup=False)
-        if (ledger := read_ledger(folder / "_mmu")) is not None:
-            counts = ledger.build["counts"]
-            console.print(
-                f"  read {counts['read']:,}, selected {counts['selected']:,}, written {counts['written']:,}, ", end=""
-            )
-            console.print(
-                f"{human_bytes(ledger.build['bytes'])}; source {ledger.build['spec']['source']}", markup=False
-            )
-            console.print(_against_expected(ledger.build, counts["written"]), markup=False)
-            for kind in ("cut", "excluded", "failed"):
-                for reason, count in counts[kind].items():
-                    console.print(f"  {kind} {count:,}: {reason}", markup=False)
+    dataset = mmu.open(what)
+    releases = [dataset] if _is_one(dataset, what) else [dataset.sibling(name) for name in dataset.releases]
+    for release in releases:
+        console.print(str(release), markup=False)
+        if (build := release.account) is not None and "counts" in build:
+            _describe_build(build, console)
     if columns:
         console.print(dataset.describe(), markup=False)
+
+
+def _is_one(dataset: Dataset, what: str) -> bool:
+    """True if one release was named, rather than the dataset with all its releases."""
+    from mmu.remote.dataset import RemoteDataset
+
+    if isinstance(dataset, RemoteDataset):
+        return dataset.named
+    path = Path(what)
+    return dataset.path.resolve() == path.resolve() or (path / "collection.properties").is_file()
+
+
+def _describe_build(build: dict[str, Any], console: Console) -> None:
+    from mmu.build.progress import human_bytes
+
+    counts = build["counts"]
+    console.print(
+        f"  read {counts['read']:,}, selected {counts['selected']:,}, written {counts['written']:,}, "
+        f"{human_bytes(build['bytes'])}; source {build['spec']['source']}",
+        markup=False,
+    )
+    console.print(_against_expected(build, counts["written"]), markup=False)
+    for kind in ("cut", "excluded", "failed"):
+        for reason, count in counts[kind].items():
+            console.print(f"  {kind} {count:,}: {reason}", markup=False)
 
 
 def _against_expected(build: dict[str, object], written: int) -> str:

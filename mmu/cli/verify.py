@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +10,21 @@ from rich.console import Console
 
 
 def verify(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A dataset folder (OUT/SURVEY), or one release in it.")],
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH",
+            help="A dataset folder (OUT/SURVEY), or one release in it; ORG/NAME[:RELEASE] on the Hub, hf://, https://.",
+        ),
+    ],
+    deep: Annotated[
+        bool | None,
+        typer.Option(
+            "--deep/--quick",
+            help="Read every byte; or hold only sizes, small files and counts against the ledger. "
+            "Deep by default for what is here, quick for what is elsewhere.",
+        ),
+    ] = None,
 ) -> None:
     """Check a dataset: counts balance, every checksum holds, every object is where the ledger says.
 
@@ -21,7 +34,7 @@ def verify(
     from mmu.build.verify import verify as check
 
     console = Console(highlight=False, soft_wrap=True)
-    verdicts = check(path)
+    verdicts = check(path, deep)
     for verdict in verdicts:
         what = f"{verdict.rows:,} objects, {human_bytes(verdict.bytes)} in {verdict.shards:,} shards"
         console.print(f"{verdict.release}: {'FAILED' if verdict.problems else 'ok'} ({what})", markup=False)

@@ -17,15 +17,16 @@ import pyarrow.parquet as pq
 import pytest
 
 import mmu
-from crossmatch import Association, Where, crossmatch, ranges
+from crossmatch import Association, Where, crossmatch
 from crossmatch.api import materialize
-from crossmatch.ranges import RemoteFile, parquet, small
-from crossmatch.remote import open_remote
 from crossmatch.sources import named
 from mmu.errors import DownloadError, FormatError, MmuError, UsageError
+from mmu.remote import ranges
+from mmu.remote.dataset import open_remote
+from mmu.remote.ranges import RemoteFile, parquet, small
 from tests.archive.server import Archive, Asked, Faults, Handler, serving
 from tests.crossmatch.catalogues import scattered, table_of, write_hats
-from tests.crossmatch.hub import TOKEN, HubHandler
+from tests.remote.hub import TOKEN, HubHandler
 
 ROWS = 3000
 COLUMNS = ["_healpix_29", "object_id", "ra", "dec"]

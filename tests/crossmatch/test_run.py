@@ -27,6 +27,7 @@ from mmu.build.hold import hold
 from mmu.build.journal import Journal
 from mmu.build.verify_match import verify_match
 from mmu.errors import LedgerError, MmuError, UsageError
+from mmu.remote.tree import LocalTree
 from tests.crossmatch.catalogues import scattered, separations, table_of, vertices, write_hats
 
 RADIUS = 30.0
@@ -92,7 +93,7 @@ def test_on_disk_is_what_is_in_memory(paths: Folders, out: Path) -> None:
         assert [member.fingerprint for member in found.members] == [member.fingerprint for member in memory.members]
         found.check()
     assert mmu.open(out / "association").table().num_rows == len(memory)
-    assert verify_match(out / "association")[3] == ()
+    assert verify_match(LocalTree(out), "association")[3] == ()
     assert not (out / ".matching").exists()
 
 
@@ -123,7 +124,7 @@ def test_another_match_is_refused_and_replaced_when_asked(
         matched(paths, out, **how)
     assert tree(out) == files
     assert matched(paths, out, renew=True, **how).table() == matched(paths, None, **how).table()
-    assert verify_match(out / "association")[3] == ()
+    assert verify_match(LocalTree(out), "association")[3] == ()
 
 
 def test_other_datasets_are_refused_in_words(paths: Folders, out: Path, tmp_path: Path) -> None:
@@ -223,7 +224,7 @@ def test_an_interrupted_match_of_other_datasets_is_begun_anew(paths: Folders, ou
     stopped(paths, out, 4)
     catalogue(tmp_path, "b", 170, seed=5)
     assert matched(paths, out).table() == matched(paths, None).table()
-    assert verify_match(out / "association")[3] == ()
+    assert verify_match(LocalTree(out), "association")[3] == ()
 
 
 SCRIPT = """
@@ -332,7 +333,7 @@ def test_an_empty_match_is_a_catalogue_of_no_rows(paths: Folders, out: Path, lsd
     assert dataset.columns == matched(paths, None).table().column_names
     assert len(catalogue_of_none) == len(catalogue_of_none.compute(progress_bar=False)) == 0
     assert not list(out.rglob("Npix=*"))
-    assert verify_match(out / "association")[3] == ()
+    assert verify_match(LocalTree(out), "association")[3] == ()
     assert len(matched(paths, out, how="inner", radius_arcsec=1e-4)) == 0
 
 

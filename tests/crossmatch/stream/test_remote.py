@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 
 import mmu
-from crossmatch import ranges
 from crossmatch.stream.stream import Stream
 from mmu.errors import MmuError
+from mmu.remote import ranges
 from tests.archive.server import ANY, Archive, Handler, serving
-from tests.crossmatch.hub import HubHandler
 from tests.crossmatch.stream.skies import ARCSEC, images, spectra
 from tests.crossmatch.stream.test_stream import check
 from tests.crossmatch.test_remote import span
+from tests.remote.hub import HubHandler
 
 LATENCY_S = 0.02
 SCALARS = {"_healpix_29", "object_id", "ra", "dec"}

@@ -1,4 +1,4 @@
-"""Catalogues at addresses as sources: their small files are fetched once, their shards read by ranges where needed.
+"""Datasets at addresses: their small files are fetched once, their shards read by ranges where needed.
 
 What is fetched: properties, partition_info.csv, the schema (of a shard, where the catalogue has no _common_metadata)
 and, of our own, the ledger of shards; into a temporary folder, each bounded in size.
@@ -6,6 +6,7 @@ and, of our own, the ledger of shards; into a temporary folder, each bounded in 
 
 from __future__ import annotations
 
+import builtins
 import re
 import shutil
 import tempfile
@@ -16,16 +17,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 
-from crossmatch.addresses import Address, located
-from crossmatch.listing import RemoteFolder, leaf_of, shards_among
-from crossmatch.ranges import RemoteFile, file_system, insist, parquet
-from crossmatch.releases import PROPERTIES, SMALL, catalogue_at, if_there
-from crossmatch.sources import Catalogue, Wanted
 from mmu.dataset import Dataset
 from mmu.errors import FormatError, UsageError
+from mmu.remote.addresses import Address, located
+from mmu.remote.listing import RemoteFolder, leaf_of, shards_among
+from mmu.remote.ranges import Place, RemoteFile, file_system, insist, parquet
+from mmu.remote.releases import PROPERTIES, SMALL, catalogue_at, if_there, releases_at
 from mmu.sky.partition import Partition
 
 _MOST = {"partition_info.csv": 1 << 26, "dataset/_common_metadata": 1 << 24, "_mmu/shards.parquet": 1 << 28}
@@ -34,10 +33,15 @@ _AT_ONCE = 16
 
 
 class RemoteDataset(Dataset):
-    """A dataset at an address: its properties, schema and partitions. Its rows are only read by a match."""
+    """A dataset at an address.
 
-    def __init__(self, at: Address) -> None:
-        self.at = at
+    Attributes:
+        at: the catalogue; root: the folder with the card and the other releases, which may be the same.
+        named: the release was asked for, rather than found in that folder.
+    """
+
+    def __init__(self, at: Address, root: Address, named: bool = False) -> None:
+        self.at, self.root, self.named = at, root, named or at == root
         folder = Path(tempfile.mkdtemp(prefix="mmu-catalogue-"))
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         name = at.name if re.fullmatch(r"\w[\w.+-]*", at.name) else "catalogue"
@@ -45,9 +49,27 @@ class RemoteDataset(Dataset):
         super().__init__(folder / name)
         if not self.properties.get("hats_nrows", "").isdecimal():
             raise FormatError(f"{at.shown} does not say how many rows it has (hats_nrows).")
-        self.folder = RemoteFolder(at.url, self.properties.get("hats_npix_suffix") == "/")
-        if self.folder.spread and not at.listable:
+        self._folder = RemoteFolder(at.url, self.properties.get("hats_npix_suffix") == "/")
+        if self._folder.spread and not at.listable:
             raise UsageError(f"{at.shown} has folders of files for partitions, which a web server does not list.")
+
+    @property
+    def address(self) -> str:
+        return self.at.shown
+
+    @property
+    def folder(self) -> RemoteFolder:
+        return self._folder
+
+    @cached_property
+    def releases(self) -> list[str]:
+        return [self.release] if self.at == self.root else releases_at(self.root)
+
+    def sibling(self, release: str) -> RemoteDataset:
+        return RemoteDataset(self.root.child(release), self.root)
+
+    def _small(self, name: str) -> builtins.bytes | None:
+        return if_there(f"{self.at.url}/{name}", _MOST["dataset/_common_metadata"])
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -64,15 +86,11 @@ class RemoteDataset(Dataset):
     def shard(self, partition: Partition) -> NoReturn:
         raise UsageError(f"{self.at.shown} is not on this machine; download it to read it.")
 
-    @cached_property
-    def ledger(self) -> pa.Table | None:
-        path = self.path / "_mmu" / "shards.parquet"
-        if not path.is_file():
-            return None
-        try:
-            return pq.read_table(path, columns=["Norder", "Npix", "bytes", "rows", "objects", "xxh3"])
-        except (pa.ArrowException, OSError) as problem:
-            raise FormatError(f"{self.at.shown}/_mmu/shards.parquet cannot be read ({problem}).") from problem
+    def files(self, partition: Partition) -> tuple[Place, ...]:
+        found = self.listing.get(partition, ())
+        if not found:
+            raise UsageError(f"{self.at.shown} is not whole: its partition {partition} is missing.")
+        return found
 
     @cached_property
     def listing(self) -> dict[Partition, tuple[RemoteFile, ...]]:
@@ -99,8 +117,7 @@ class RemoteDataset(Dataset):
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return list(pool.map(lambda url: insist(lambda: system.info(url), url), urls))
 
-    @cached_property
-    def fingerprint(self) -> str:
+    def _of_files(self) -> str:
         """The Hub's commit; elsewhere of sizes, what tells versions of files apart, and properties."""
         if self.at.commit:
             return self.at.commit
@@ -112,41 +129,16 @@ class RemoteDataset(Dataset):
         return str(digest.hexdigest())
 
 
-class RemoteCatalogue(Catalogue):
-    """A HATS catalogue at an address."""
-
-    def __init__(self, name: str, dataset: RemoteDataset, wanted: Wanted) -> None:
-        self._remote = dataset
-        super().__init__(name, dataset.at.shown, dataset, wanted)
-
-    def files(self, partition: Partition) -> tuple[RemoteFile, ...]:
-        found = self._remote.listing.get(partition, ())
-        if not found:
-            raise UsageError(f"{self.address} is not whole: its partition {partition} is missing.")
-        return found
-
-    @cached_property
-    def _ledger(self) -> pa.Table | None:
-        return self._remote.ledger
-
-    @cached_property
-    def _sizes(self) -> list[tuple[str, int]]:
-        return [(str(leaf), sum(file.size or 0 for file in self.files(leaf))) for leaf in self.partitions]
-
-    @cached_property
-    def fingerprint(self) -> str:
-        return super().fingerprint if self._ledger is not None else self._remote.fingerprint
-
-
-def open_remote(given: str) -> RemoteDataset:
-    """The dataset at an address.
+def open_remote(given: str, release: str | None = None) -> RemoteDataset:
+    """The dataset at an address, which may name a release behind a colon.
 
     Raises:
         UsageError: there is none, or it may not be read.
         FormatError: what is there is no HATS catalogue of objects.
     """
-    at, release = located(given)
-    dataset = RemoteDataset(catalogue_at(at, release))
+    root, named = located(given)
+    wanted = release or named
+    dataset = RemoteDataset(catalogue_at(root, wanted), root, named=wanted is not None)
     try:
         _ = dataset.partitions
     except (ValueError, IndexError, UnicodeDecodeError) as problem:

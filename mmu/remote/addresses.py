@@ -12,14 +12,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from crossmatch.files import ENDINGS
-from crossmatch.ranges import SCHEMES
 from mmu.errors import UsageError
+from mmu.remote.ranges import SCHEMES
 
 _ON_HUB = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?::([\w.+-]+))?", re.ASCII)
 _DATASETS = "hf://datasets/"
 _IN_REPO = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([\w.-]+))?((?:/[^/@]+)*)", re.ASCII)
 _PATIENCE_S = 20.0
+
+TABLES = (
+    *(".parquet", ".parq", ".arrow", ".feather", ".fits", ".fit", ".csv", ".ecsv", ".tsv", ".vot", ".votable"),
+    *(".fits.gz", ".csv.gz", ".ecsv.gz", ".tsv.gz", ".vot.gz", ".votable.gz"),
+)
+"""How the names of files that hold a table end, in small letters: FOLDER/FILE.csv is not meant to be on the Hub."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,24 @@ def _joined(url: str, path: str) -> str:
 def on_hub(given: str) -> tuple[str, str | None] | None:
     """Repository and release of `ORG/NAME[:release]`; None for anything else, and for what is on this machine."""
     found = _ON_HUB.fullmatch(given)
-    if found is None or given.lower().endswith(ENDINGS):
+    if found is None or given.lower().endswith(TABLES):
         return None
     local = [Path(given), Path(found[1]), Path(os.environ.get("MMU_DATA", ""), found[1])]
     if any(path.exists() for path in local) or not _is_repo(found[1]):
         return None
     return found[1], found[2]
+
+
+def repository_of(given: str) -> str:
+    """ORG/NAME of a dataset repository to write to.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    name = given.removeprefix(_DATASETS).rstrip("/")
+    if _ON_HUB.fullmatch(name) is None or ":" in name or not _is_repo(name):
+        raise UsageError(f"{given!r} is no dataset repository; give it as ORG/NAME (letters, digits, -, _ and .).")
+    return name
 
 
 def _is_repo(name: str) -> bool:

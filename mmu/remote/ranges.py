@@ -78,6 +78,11 @@ def version_of(place: Place) -> object:
     return place.stat().st_mtime_ns if isinstance(place, Path) else place.version or None
 
 
+def size_of(place: Place) -> int:
+    """Bytes of a file; 0 where they are not known."""
+    return place.stat().st_size if isinstance(place, Path) else place.size or 0
+
+
 def file_system(url: str) -> Any:
     """What fsspec calls the file system of an address.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from crossmatch.addresses import Address
-from crossmatch.ranges import AbsentError, RefusedError, file_system, insist, small
 from mmu.errors import FormatError, UsageError, unknown
+from mmu.remote.addresses import Address
+from mmu.remote.ranges import AbsentError, RefusedError, file_system, insist, small
 
 PROPERTIES = ("hats.properties", "properties")
 SMALL = 1 << 20
@@ -30,7 +30,7 @@ def catalogue_at(at: Address, release: str | None) -> Address:
         if release in (None, at.name):
             return at
         raise UsageError(f"{at.shown} has no release {release!r}: it is one catalogue, not a folder of releases.")
-    names = _releases(at)
+    names = names_at(at)
     for name in names[:_MOST_RELEASES] if release is None else [release]:
         if _facts(at.child(name), PROPERTIES, ("object", "source")) is not None:
             return at.child(name)
@@ -39,6 +39,12 @@ def catalogue_at(at: Address, release: str | None) -> Address:
     what = "no HATS catalogue, neither hats.properties nor a card that names releases"
     advice = "" if at.listable else "; give the folder of a release"
     raise UsageError(f"{at.shown} holds {what}{advice}.")
+
+
+def releases_at(at: Address) -> list[str]:
+    """The releases of a dataset: all that its card or its folder names, and that are catalogues of objects."""
+    names = names_at(at)[:_MOST_RELEASES]
+    return sorted(name for name in names if _facts(at.child(name), PROPERTIES, ("object", "source")) is not None)
 
 
 def _facts(at: Address, names: tuple[str, ...], kinds: tuple[str, ...] = ()) -> dict[str, str] | None:
@@ -60,8 +66,8 @@ def _facts(at: Address, names: tuple[str, ...], kinds: tuple[str, ...] = ()) -> 
     return None
 
 
-def _releases(at: Address) -> list[str]:
-    """The configurations of the card, the default one first; the folders that are there, where they can be listed."""
+def names_at(at: Address) -> list[str]:
+    """Configurations the card names, the default one first; the folders that are there, where they can be listed."""
     import yaml
 
     card = if_there(f"{at.url}/README.md", SMALL)

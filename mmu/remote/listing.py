@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from crossmatch.ranges import RemoteFile, file_system, insist
+from mmu.remote.ranges import RemoteFile, file_system, insist
 from mmu.sky.partition import Partition
 
 _SHARD = re.compile(r"/Norder=(\d{1,2})/Dir=\d+/Npix=(\d{1,19})(?:\.parquet|/[^/]+\.parquet)$", re.ASCII)

@@ -1,0 +1,1 @@
+"""Catalogues that are not on this machine: their addresses, and their files read by ranges."""
