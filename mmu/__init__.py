@@ -6,6 +6,7 @@
     mmu.verify("/data/desi")                is it what its ledger says?
     mmu.crossmatch("/data/legacysurvey", "/data/desi", out="/data/ls_x_desi")     which records are one object
     for batch in mmu.stream(["/data/legacysurvey", "/data/desi"]): ...     those in batches, matched on the way
+    print(mmu.cite("/data/desi"))           what to cite, and whom to thank
 
 Everything is loaded when first used, so `import mmu` is light.
 """
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from mmu.build.run import build as build_survey
     from mmu.build.spec import BuildSpec
     from mmu.build.verify import verify
+    from mmu.citation import cite
     from mmu.dataset import Dataset, open
     from mmu.decoding import decode
     from mmu.errors import MmuError, UsageError
@@ -31,6 +33,7 @@ _WHERE = {
     "build_survey": "mmu.build.run:build",
     "BuildSpec": "mmu.build.spec",
     "verify": "mmu.build.verify",
+    "cite": "mmu.citation",
     "stream": "crossmatch.stream.api",
     "crossmatch": "crossmatch.api",
     "Dataset": "mmu.dataset",
@@ -48,6 +51,7 @@ __all__ = [
     "MmuError",
     "UsageError",
     "build_survey",
+    "cite",
     "crossmatch",
     "decode",
     "get_survey",

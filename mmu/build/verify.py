@@ -17,6 +17,7 @@ from mmu.build.ledger import WRITTEN, Folded, imbalances, read_ledger, totals
 from mmu.build.verify_match import is_match, verify_match
 from mmu.errors import LedgerError, UsageError
 from mmu.schema import HEALPIX
+from mmu.shards.beside import altered
 from mmu.shards.parquet import Shard, checksum
 from mmu.shards.seal import CARD, JSON, unbroken
 
@@ -151,7 +152,7 @@ def _files(folder: Path, ledger: Folded) -> list[str]:
 
 
 def _card(folder: Path, ledger: Folded) -> list[str]:
-    """The dataset card: as it was written, and for this build of the release."""
+    """The dataset card and what belongs to it: as they were written, and for this build of the release."""
     path = folder.parent / "README.md"
     if not path.is_file():
         return [f"{path} (the dataset card) is missing."]
@@ -162,7 +163,7 @@ def _card(folder: Path, ledger: Folded) -> list[str]:
     there = sum(shard.rows for shard in ledger.shards)
     if rows.get(folder.name, 0) != there:
         return [f"{path} (the dataset card) does not count the {there} rows of {folder.name}."]
-    return []
+    return altered(folder.parent)
 
 
 def _shard(path: Path, shard: Shard, listed: pa.Table) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from mmu.shards.beside import altered
 from mmu.shards.parquet import checksum
 from mmu.shards.seal import CARD, JSON, unbroken
 from mmu.sky.partition import Partition
@@ -42,6 +43,7 @@ def verify_match(folder: Path) -> tuple[int, int, int, tuple[str, ...]]:
     card = folder.parent / "README.md"
     if card.is_file() and not unbroken(card, CARD):
         problems.append(f"{card} was changed since it was written.")
+    problems += altered(folder.parent)
     return len(shards), rows, sum(shard["bytes"] for shard in shards), tuple(problems)
 
 

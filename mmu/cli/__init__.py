@@ -8,7 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
-from mmu.cli import build, crossmatch, demo, fetch, info, simulate, status, stream, surveys, verify
+from mmu.cli import build, card, cite, crossmatch, demo, fetch, info, simulate, status, stream, surveys, verify
 from mmu.cli.options import SupplyCommand
 from mmu.errors import MmuError
 
@@ -27,6 +27,8 @@ app.command("stream")(stream.stream)
 app.command("status")(status.status)
 app.command("verify")(verify.verify)
 app.command("info")(info.info)
+app.command("cite")(cite.cite)
+app.command("card")(card.card)
 app.command("list")(surveys.surveys)
 app.command("simulate")(simulate.simulate)
 app.command("demo")(demo.demo)
