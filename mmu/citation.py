@@ -38,11 +38,13 @@ class Citation:
         used: the surveys, each once.
         entries: their papers, and those of this software, each key once.
         warnings: licences that do not go together or are not known, datasets that could not be told; a sentence each.
+        untold: names of a match's datasets that do not say what they are.
     """
 
     used: tuple[Used, ...]
     entries: tuple[Entry, ...]
     warnings: tuple[str, ...]
+    untold: tuple[str, ...] = ()
 
     @property
     def bibtex(self) -> str:
@@ -68,6 +70,7 @@ class _Found:
 
     releases: dict[str, list[str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    untold: list[str] = field(default_factory=list)
     seen: set[Path] = field(default_factory=set)
 
     def add(self, survey: str, releases: Iterable[str] = ()) -> None:
@@ -103,9 +106,11 @@ def cite(*names: str | Path, pairs: Sequence[str | Path] = ()) -> Citation:
     entries, twice = merge(
         [entry for one in used for entry in papers(one.survey, one.releases)] + software(),
     )
-    found.warnings += [f"two different works are called {key}; the first is kept, the other is left out." for key in twice]
+    found.warnings += [
+        f"two different works are called {key}; the first is kept, the other is left out." for key in twice
+    ]
     found.warnings += conflicts({one.survey.name: Terms.of(one.survey) for one in used})
-    return Citation(used, tuple(entries), tuple(dict.fromkeys(found.warnings)))
+    return Citation(used, tuple(entries), tuple(dict.fromkeys(found.warnings)), tuple(found.untold))
 
 
 def _add(found: _Found, name: str) -> None:
@@ -190,8 +195,9 @@ def _add_members(found: _Found, folder: Path, members: list[dict[str, Any]]) -> 
         except MmuError:
             if name in survey_names():
                 found.add(name)
-                found.warnings.append(f"{name} is not where it was when it was matched: the survey of that name is cited.")
+                found.warnings.append(f"{name} is not where it was when matched: the survey of that name is cited.")
             else:
+                found.untold.append(name)
                 where = f" ({address})" if "://" in address else ""
                 found.warnings.append(f"{name}{where} does not say what to cite: cite it as its source asks.")
 

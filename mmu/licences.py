@@ -1,6 +1,7 @@
 """What the licences of data ask for, and where those of several datasets do not go together: in words, not advice.
 
-Ids are the Hub's (`license` of a card). `other` means terms of the archive's own, in words; `unknown` that none are known.
+Ids are the Hub's (`license` of a card): `other` for terms of the archive's own, in words, `unknown` where none are
+known.
 """
 
 from __future__ import annotations
@@ -60,9 +61,9 @@ def conflicts(terms: Mapping[str, Terms]) -> list[str]:
         others = [other for other in terms if other != name]
         different = [other for other in others if terms[other].id != one.id]
         if "nc" in one.asks:
-            found.append(f"{name} ({one.id}) may not be used commercially, nor may what is made from it{_with(others)}.")
+            found.append(f"{name} ({one.id}) may not be used commercially, nor what is made from it{_with(others)}.")
         if "nd" in one.asks:
-            found.append(f"{name} ({one.id}) may not be passed on in changed form: no subset, no match, no labels of it.")
+            found.append(f"{name} ({one.id}) may not be passed on in changed form: no subset and no match of it.")
         if "sa" in one.asks and different:
             found.append(
                 f"{name} ({one.id}) asks that what is made from it be shared under {one.id}, and {_and(different)} "

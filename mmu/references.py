@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from importlib.resources import files as resource_files
 
-from mmu.bibtex import Entry, parse
+from mmu.bibtex import Entry, merge, parse
+from mmu.errors import FormatError
 from mmu.survey import Survey
+
+log = logging.getLogger("mmu")
 
 RELEASES = "releases"
 """Field of an entry of a survey's `cite.bib`: the releases whose paper it is. Without it, it is for all of them."""
@@ -46,6 +50,16 @@ def software() -> list[Entry]:
     text = resource_files("mmu").joinpath("cite.bib").read_text(encoding="utf-8")
     builder, *others = parse(text, "mmu/cite.bib")
     return [Entry(builder.kind, builder.key, {**builder.fields, "note": f"Version {__version__}"}), *others]
+
+
+def bibtex(survey: Survey, releases: Collection[str] = ()) -> str:
+    """The papers of these releases, and this software's; a survey's own text where it cannot be read as BibTeX."""
+    try:
+        entries, _ = merge([*papers(survey, releases), *software()])
+    except FormatError as problem:
+        log.warning("%s", problem)
+        return survey.text("cite.bib").strip()
+    return "\n\n".join(str(entry) for entry in entries)
 
 
 def _own(entry: Entry) -> list[str]:

@@ -9,7 +9,7 @@ import typer
 
 
 def card(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="The folder of a built dataset (OUT/SURVEY), or of a match.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A built dataset (OUT/SURVEY), or a match.")],
 ) -> None:
     """Draw a dataset's sky and some of its objects, and write its card and croissant.json anew.
 

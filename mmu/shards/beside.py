@@ -16,7 +16,9 @@ from mmu.shards.parquet import checksum
 from mmu.shards.seal import CARD, unbroken
 
 FOLDER, KINDS = "pictures", ("coverage", "samples")
-_RECORD = re.compile(r"\n<!-- files that belong to this card, their xxh3, and that of the shards shown:\n(.*?)\n-->\n", re.S)
+_OPENING = "\n<!-- files that belong to this card, their xxh3, and that of the shards shown:\n"
+_CLOSING = "\n-->\n"
+_RECORD = re.compile(f"{_OPENING}(.*?){_CLOSING}", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ def record(pieces: Pieces) -> str:
     """The comment that a card ends with; empty for no files."""
     if not pieces:
         return ""
-    lines = json.dumps({path: list(astuple(pieces[path])) for path in sorted(pieces)}, indent=0)
-    return f"\n<!-- files that belong to this card, their xxh3, and that of the shards shown:\n{lines}\n-->\n"
+    lines = ",\n".join(f" {json.dumps(path)}: {json.dumps(astuple(pieces[path]))}" for path in sorted(pieces))
+    return f"{_OPENING}{{\n{lines}\n}}{_CLOSING}"
 
 
 def recorded(card: Path) -> dict[str, Piece]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import json
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,10 @@ from typing import Any
 from filelock import FileLock
 
 from mmu import __version__
-from mmu.bibtex import merge
 from mmu.build.progress import human_bytes
-from mmu.errors import FormatError
 from mmu.licences import Terms
-from mmu.references import acknowledgement, description, papers, software
+from mmu.references import acknowledgement, bibtex, description
+from mmu.schema.column import HEALPIX, Schema
 from mmu.schema.document import column_table
 from mmu.shards.beside import Piece, Pieces, drop_stale, picture_path, pictures, record
 from mmu.shards.configuration import Configuration, Licence, front_matter
@@ -28,8 +26,6 @@ from mmu.shards.croissant import NAME, croissant
 from mmu.shards.parquet import checksum, write_text
 from mmu.shards.seal import CARD, sealed
 from mmu.survey import Release, Survey
-
-log = logging.getLogger("mmu")
 
 _MARKUP = {ord(sign): f"\\{sign}" for sign in "|`[]*\\"}
 
@@ -51,7 +47,7 @@ def write_card(root: Path, survey: Survey, drawn: Pieces | None = None) -> None:
         }
         pieces = pictures(root, rows_of(builds), drawn or {})
         configurations = [_configuration(survey.release(name), build) for name, build in builds.items()]
-        write_text(root / NAME, croissant(root, _about(survey, list(builds)), configurations))
+        write_text(root / NAME, croissant(root, _about(survey, builds), configurations))
         pieces[NAME] = Piece(checksum(root / NAME))
         write_text(root / "README.md", sealed(_card(survey, builds, configurations, pieces), CARD))
         drop_stale(root, pieces)
@@ -69,14 +65,16 @@ def rows_of(builds: Builds) -> dict[str, str]:
 def _card(survey: Survey, builds: Builds, configurations: list[Configuration], pieces: Pieces) -> str:
     releases = [survey.release(name) for name in builds]
     licence = Licence(survey.licence_id, f"{survey.name}-terms".replace("_", "-"), survey.homepage)
+    tags = [survey.name.replace("_", "-"), *(["simulated"] if _simulated(builds) else [])]
     parts = [
-        front_matter(survey.title, licence, configurations, [survey.name.replace("_", "-")], survey.tasks),
+        front_matter(survey.title, licence, configurations, tags, survey.tasks),
         f"# {survey.title}",
+        _simulated(builds),
         _contents(releases, builds),
         description(survey),
         *(_release(survey, release, builds[release.name], pieces) for release in releases),
-        _differences(survey),
         _loading(survey, releases),
+        _differences(survey),
         f"## Licence\n\n{Terms.of(survey)}\n\nSource: <{survey.homepage}>",
         _citing(survey, list(builds)),
     ]
@@ -95,26 +93,36 @@ def _configuration(release: Release, build: Mapping[str, Any]) -> Configuration:
     )
 
 
-def _about(survey: Survey, releases: list[str]) -> dict[str, Any]:
+def _about(survey: Survey, builds: Builds) -> dict[str, Any]:
     """What croissant.json says of the whole."""
     what = description(survey).removeprefix("## What this is").strip().partition("\n\n")[0]
     spdx = f"https://spdx.org/licenses/{survey.licence_id.upper()}.html"
     return {
         "name": survey.name,
         "alternateName": survey.title,
-        "description": " ".join(what.split()),
+        "description": " ".join(f"{_simulated(builds)} {what}".split()),
         "url": survey.homepage,
         "license": spdx if survey.licence_id not in ("other", "unknown") else survey.licence,
         "creator": {"@type": "sc:Organization", "name": survey.title, "url": survey.homepage},
         "version": __version__,
         "keywords": ["astronomy", "multimodal-universe", "HATS"],
-        "citeAs": _bibtex(survey, releases),
+        "citeAs": bibtex(survey, list(builds)),
     }
 
 
 def _rows(build: Mapping[str, Any]) -> int:
     """Rows, of which an object may have several."""
     return int(build.get("rows", build["counts"]["written"]))
+
+
+def _simulated(builds: Builds) -> str:
+    """A sentence that some of it, or all, was never observed; empty if all was."""
+    names = [name for name, build in builds.items() if _made_up(build.get("spec", {}))]
+    return f"**Simulated: the objects of {', '.join(names)} were never observed.**" if names else ""
+
+
+def _made_up(spec: Mapping[str, Any]) -> bool:
+    return str(spec.get("source") or "").startswith("simulated")
 
 
 def _contents(releases: list[Release], builds: Builds) -> str:
@@ -138,11 +146,19 @@ def _release(survey: Survey, release: Release, build: Mapping[str, Any], pieces:
         "Selection:\n\n" + "\n".join(f"- {sentence}" for sentence in (*release.selection, *_asked(survey, spec))),
         _counts(counts),
         f"{_rows(build):,} rows in {build['shards']:,} shards, {human_bytes(build['bytes'])} on disk.",
-        f"{_source(survey, spec)} `{release.name}/_mmu/units.parquet` names every file that was read, with its address, "
+        f"{_source(survey, spec)} `{release.name}/_mmu/units.parquet` names every file that was read, with address, "
         "size, SHA-256 and the time it was fetched; `objects.parquet` beside it what became of every object.",
-        "### Columns\n\n" + column_table(release.schema),
+        _columns(survey, release.schema),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _columns(survey: Survey, schema: Schema) -> str:
+    table = column_table(Schema((HEALPIX, *schema)))
+    words = "`*` is an axis whose length differs from row to row."
+    if any(not column.meaning for column in schema):
+        words += f" Columns without a meaning here are the archive's own, of that name: see <{survey.homepage}>."
+    return f"### Columns\n\n{words}\n\n{table}"
 
 
 def _shown(release: Release, build: Mapping[str, Any], pieces: Pieces) -> str:
@@ -176,7 +192,7 @@ def _region(text: str) -> str:
 def _source(survey: Survey, spec: Mapping[str, Any]) -> str:
     """Where the raw files came from, without a folder's name."""
     source = str(spec.get("source") or "")
-    if source.startswith("simulated"):
+    if _made_up(spec):
         return "Made from the simulated sky: these are not observations."
     if source.startswith(("http://", "https://")):
         return f"Made from the files at <{source}>."
@@ -210,6 +226,8 @@ def _loading(survey: Survey, releases: list[Release]) -> str:
     name = releases[0].name if releases else survey.default_release.name
     return f"""## How to load
 
+From the folder it is in, or from the Hub as `ORG/{survey.name}`:
+
 ```python
 from datasets import load_dataset
 rows = load_dataset("path/to/{survey.name}", "{name}", split="train", streaming=True)
@@ -231,15 +249,5 @@ Shards are sorted by `_healpix_29`; one shard is one HEALPix pixel (nested)."""
 def _citing(survey: Survey, releases: list[str]) -> str:
     thanks = acknowledgement(survey)
     text = f"## Acknowledgement\n\n{thanks}\n\n" if thanks else ""
-    words = f"`mmu cite {survey.name}` prints this for one or several datasets, and tells where licences disagree."
-    return f"{text}## How to cite\n\n```bibtex\n{_bibtex(survey, releases)}\n```\n\n{words}"
-
-
-def _bibtex(survey: Survey, releases: list[str]) -> str:
-    """The papers of these releases and of this software; a survey's own text where it cannot be read as BibTeX."""
-    try:
-        entries, _ = merge([*papers(survey, releases), *software()])
-    except FormatError as problem:
-        log.warning("%s", problem)
-        return survey.text("cite.bib").strip()
-    return "\n\n".join(str(entry) for entry in entries)
+    words = "`mmu cite PATH` prints this for one or several datasets, and tells where licences disagree."
+    return f"{text}## How to cite\n\n```bibtex\n{bibtex(survey, releases)}\n```\n\n{words}"

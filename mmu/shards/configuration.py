@@ -12,7 +12,7 @@ from mmu.schema.column import Schema
 from mmu.schema.features import features_yaml
 
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B")
-_TASKS = {"image": "image-feature-extraction", "cube": "image-feature-extraction", "picture": "image-feature-extraction"}
+_TASKS = dict.fromkeys(("image", "cube", "picture"), "image-feature-extraction")
 _PARTS = ("list", "picture", "map")  # of a record, not kinds of observation: no tags of their own
 
 
@@ -89,7 +89,7 @@ def size_category(rows: int) -> str:
 
 
 def _tasks(kinds: Sequence[str]) -> list[str]:
-    """What data of these modalities are good for: learning features of, or predicting numbers where there are no arrays."""
+    """What data of these modalities are good for: learning features, or predicting numbers where there is no more."""
     found = dict.fromkeys(_TASKS.get(kind, "feature-extraction") for kind in kinds if kind != "list")
     return sorted(found) or ["tabular-regression"]
 

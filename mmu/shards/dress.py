@@ -51,8 +51,12 @@ def _builds(folder: Path) -> dict[str, dict[str, Any]]:
     builds = {path.parts[-3]: json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*/_mmu/build.json"))}
     if not builds:
         release = folder / "_mmu" / "build.json"
-        where = f"{folder} is a release: give the folder it is in" if release.is_file() else "give OUT/SURVEY of a build"
-        raise UsageError(f"{folder} holds no finished dataset; {where}, or OUT of a match.")
+        what = (
+            f"a release: give {folder.parent}"
+            if release.is_file()
+            else "no finished dataset: give OUT/SURVEY of a build"
+        )
+        raise UsageError(f"{folder} is {what}, or OUT of a match.")
     return builds
 
 
@@ -69,7 +73,7 @@ def _drawn(folder: Path, rows: dict[str, str]) -> dict[str, Piece]:
     for release, digest in rows.items():
         data = Dataset(folder / release)
         ways: dict[str, Callable[[Path], Path | None]] = {
-            "coverage": lambda path, one=data: look.draw_sky({one.release: one}, path),
+            "coverage": lambda path, one=data: getattr(look, "draw_sky", lambda *_: None)({one.release: one}, path),
             "samples": lambda path, one=data: look.draw(one, path, SAMPLES),
         }
         for kind, draw in ways.items():
