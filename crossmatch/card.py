@@ -46,7 +46,8 @@ def describe(out: Path) -> list[Path]:
     licence, about = _licence(citation), _about(association, citation)
     write_text(out / NAME, croissant(out, about, configurations))
     pieces = {path.name: Piece(checksum(path)) for path in (out / NAME, picture) if path is not None}
-    head = front_matter(_names(association), licence, configurations, ["cross-match"])
+    tags = ["cross-match", *(["simulated"] if citation.simulated else [])]
+    head = front_matter(_names(association), licence, configurations, tags)
     text = f"{head}\n\n{_card(association, pairs, configurations, citation, picture is not None)}{record(pieces)}"
     write_text(out / "README.md", sealed(text, CARD))
     return [path for path in (out / "README.md", out / NAME, picture) if path is not None]
@@ -59,11 +60,12 @@ def _card(
     citation: Citation,
     picture: bool,
 ) -> str:
-    licences = [f"- {one.survey.name}: {Terms.of(one.survey)}" for one in citation.used]
-    warnings = [f"- {words[:1].upper()}{words[1:]}" for words in citation.warnings]
+    licences = [f"- {' '.join((one.survey.name, *one.releases))}: {Terms.of(one.survey)}" for one in citation.used]
+    warnings = [f"- {words}" for words in citation.warnings]
     thanks = [text for one in citation.used if (text := acknowledgement(one.survey))]
     parts = [
         f"# {_names(association)}",
+        _simulated(citation),
         _how(association),
         _counts(association),
         f"![Map of the objects, and the separations of pairs against those by chance]({PICTURE})" if picture else "",
@@ -75,6 +77,12 @@ def _card(
         f"## How to cite\n\n```bibtex\n{citation.bibtex}```\n\n`mmu cite --pair PATH` prints this.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _simulated(citation: Citation) -> str:
+    """A sentence that objects were never observed; empty if all were."""
+    names = ", ".join(citation.simulated)
+    return f"**Simulated: the objects of {names} were never observed.**" if names else ""
 
 
 def _names(association: Association) -> str:
@@ -108,9 +116,10 @@ def _licence(citation: Citation) -> Licence:
 def _about(association: Association, citation: Citation) -> dict[str, Any]:
     """What croissant.json says of the whole."""
     names = [member.name for member in association.members]
+    what = f"Which records of {', '.join(names)} are one object."
     return {
         "name": "_x_".join(names),
-        "description": f"Which records of {', '.join(names)} are the same object on the sky. {_rule(association)}",
+        "description": f"{_simulated(citation)} {what} {_rule(association)}".strip(),
         "license": "; ".join(f"{one.survey.name}: {one.survey.licence}" for one in citation.used) or "see the datasets",
         "creator": [
             {"@type": "sc:Organization", "name": one.survey.title, "url": one.survey.homepage} for one in citation.used

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from mmu.errors import FormatError
 
 _BETWEEN = re.compile(r"(?:\s+|%[^\n]*(?:\n|$))*")
-_HEAD = re.compile(r"@\s*(?P<kind>[A-Za-z]+)\s*\{\s*(?P<key>[^\s,{}\"#%=]+)\s*,\s*")
+_HEAD = re.compile(r"@\s*(?P<kind>[A-Za-z]+)\s*\{\s*(?P<key>[^\s,{}\"#%=]+)\s*(?:,\s*|(?=\}))")
 _NAME = re.compile(r"(?P<name>[A-Za-z][\w-]*)\s*=\s*")
 _NUMBER = re.compile(r"\d+")
 _END = re.compile(r"\s*,?\s*\}")

@@ -39,12 +39,14 @@ class Citation:
         entries: their papers, and those of this software, each key once.
         warnings: licences that do not go together or are not known, datasets that could not be told; a sentence each.
         untold: names of a match's datasets that do not say what they are.
+        simulated: surveys with the releases of which a dataset holds objects that were never observed.
     """
 
     used: tuple[Used, ...]
     entries: tuple[Entry, ...]
     warnings: tuple[str, ...]
     untold: tuple[str, ...] = ()
+    simulated: tuple[str, ...] = ()
 
     @property
     def bibtex(self) -> str:
@@ -71,6 +73,7 @@ class _Found:
     releases: dict[str, list[str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     untold: list[str] = field(default_factory=list)
+    simulated: list[str] = field(default_factory=list)
     seen: set[Path] = field(default_factory=set)
 
     def add(self, survey: str, releases: Iterable[str] = ()) -> None:
@@ -109,8 +112,10 @@ def cite(*names: str | Path, pairs: Sequence[str | Path] = ()) -> Citation:
     found.warnings += [
         f"two different works are called {key}; the first is kept, the other is left out." for key in twice
     ]
+    simulated = tuple(dict.fromkeys(found.simulated))
+    found.warnings += [f"{what} is made from the simulated sky here: these are not observations." for what in simulated]
     found.warnings += conflicts({one.survey.name: Terms.of(one.survey) for one in used})
-    return Citation(used, tuple(entries), tuple(dict.fromkeys(found.warnings)), tuple(found.untold))
+    return Citation(used, tuple(entries), tuple(dict.fromkeys(found.warnings)), tuple(found.untold), simulated)
 
 
 def _add(found: _Found, name: str) -> None:
@@ -129,6 +134,8 @@ def _add(found: _Found, name: str) -> None:
 def _opened(name: str) -> Path:
     from mmu.dataset import open as open_dataset
 
+    if not name:
+        raise UsageError("A table in memory does not say what to cite.")
     try:
         return Path(open_dataset(name).path)
     except UsageError as problem:
@@ -179,8 +186,7 @@ def _add_builds(found: _Found, name: str, builds: list[dict[str, Any]]) -> None:
             raise LedgerError(f"{name} was built from the survey {build['survey']!r}, which is not installed here.")
         found.add(build["survey"], [build["release"]])
         if str(build.get("spec", {}).get("source", "")).startswith("simulated"):
-            what = f"{build['survey']} {build['release']}"
-            found.warnings.append(f"{what} is made from the simulated sky here: these are not observations.")
+            found.simulated.append(f"{build['survey']} {build['release']}")
 
 
 def _add_members(found: _Found, folder: Path, members: list[dict[str, Any]]) -> None:

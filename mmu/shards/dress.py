@@ -51,12 +51,9 @@ def _builds(folder: Path) -> dict[str, dict[str, Any]]:
     builds = {path.parts[-3]: json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*/_mmu/build.json"))}
     if not builds:
         release = folder / "_mmu" / "build.json"
-        what = (
-            f"a release: give {folder.parent}"
-            if release.is_file()
-            else "no finished dataset: give OUT/SURVEY of a build"
-        )
-        raise UsageError(f"{folder} is {what}, or OUT of a match.")
+        if release.is_file():
+            raise UsageError(f"{folder} is one release; give the folder that it is in, {folder.parent}.")
+        raise UsageError(f"{folder} holds no finished dataset; give OUT/SURVEY of a build, or OUT of a match.")
     return builds
 
 
