@@ -92,17 +92,14 @@ def test_a_match_cites_all_its_datasets(tmp_path: Path) -> None:
     assert keys(mmu.cite(inner / "pairs")) == keys(mmu.cite(pairs=[inner / "association"]))
     for part in ("association", "pairs"):
         (inner / part / "hats.properties").write_text("dataproduct_type=object\n")
-    outer = match(
-        tmp_path / "outer", both=inner, hsc=dataset(tmp_path, "hsc", "pdr3_wide_21"), itself=tmp_path / "outer"
-    )
+    hsc = dataset(tmp_path, "hsc", "pdr3_wide_21")
+    outer = match(tmp_path / "outer", both=inner, hsc=hsc)
     assert set(keys(mmu.cite(outer))) == {*keys(mmu.cite(inner)), *keys(mmu.cite("hsc"))}
 
 
 def test_what_a_match_was_made_of_may_be_gone(tmp_path: Path) -> None:
-    there = match(
-        tmp_path / "m", gaia=tmp_path / "gone", mine="", theirs="hf://datasets/ORG/x", table=tmp_path / "t.csv"
-    )
-    found = mmu.cite(pairs=[there])
+    members = {"gaia": tmp_path / "gone", "mine": "", "theirs": "hf://datasets/ORG/x", "table": tmp_path / "t.csv"}
+    found = mmu.cite(pairs=[match(tmp_path / "m", **members)])
     assert keys(found) == keys(mmu.cite("gaia"))
     assert found.untold == ("mine", "theirs", "table")
     assert any("the survey of that name is cited" in words for words in found.warnings)

@@ -15,7 +15,7 @@ from mmu.build.verify import verify
 from mmu.errors import UsageError
 from mmu.shards.dress import dress
 from tests.build.toy import Toy, installed
-from tests.shards.sample import write
+from tests.shards.sample import SURVEY, write
 
 LEFT, RIGHT = "box:8,10,-5,5", "box:10,12,-5,5"
 PICTURES = ["coverage-v1.png", "samples-v1.png"]
