@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mmu.build.verify_match import is_match
+from mmu.dataset import Dataset
 from mmu.errors import MmuError, UsageError
 from mmu.shards.beside import Piece, picture_path, pictures
 from mmu.shards.card import rows_of, write_card
@@ -63,20 +64,26 @@ def _drawn(folder: Path, rows: dict[str, str]) -> dict[str, Piece]:
         log.info("%s: no pictures, as matplotlib is not installed (pip install 'multimodal-universe[plot]').", folder)
         return {}
     from mmu import look
-    from mmu.dataset import Dataset
 
     there = pictures(folder, rows, {})
     drawn = {}
     for release, digest in rows.items():
         data = Dataset(folder / release)
         ways: dict[str, Callable[[Path], Path | None]] = {
-            "coverage": lambda path, one=data: getattr(look, "draw_sky", lambda *_: None)({one.release: one}, path),
+            "coverage": lambda path, one=data: _draw_sky(one, path),
             "samples": lambda path, one=data: look.draw(one, path, SAMPLES),
         }
         for kind, draw in ways.items():
             if (name := picture_path(kind, release)) not in there and _draw(draw, folder / name):
                 drawn[name] = Piece(checksum(folder / name), digest)
     return drawn
+
+
+def _draw_sky(data: Dataset, path: Path) -> Path | None:
+    from mmu import look
+
+    draw_sky: Callable[..., Path] | None = getattr(look, "draw_sky", None)  # it may not be there yet
+    return draw_sky({data.release: data}, path) if draw_sky else None
 
 
 def _draw(draw: Callable[[Path], Path | None], path: Path) -> bool:
