@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from crossmatch.association import FOLDER, PAIRS, Association, Member, open_association, read_facts
+from crossmatch.association import FOLDER, PAIRS, Association, open_association, read_facts
 from crossmatch.columns import association_schema
 from crossmatch.picture import draw_match
+from mmu import __version__
+from mmu.citation import Citation, cite
 from mmu.dataset import Dataset
-from mmu.dataset import open as open_dataset
-from mmu.errors import MmuError
+from mmu.licences import Terms
+from mmu.references import acknowledgement
 from mmu.schema.arrow import column_of
 from mmu.schema.column import HEALPIX, Schema
 from mmu.schema.document import column_table
-from mmu.schema.features import features_yaml
-from mmu.shards.parquet import write_text
+from mmu.shards.beside import Piece, record
+from mmu.shards.configuration import Configuration, Licence, front_matter
+from mmu.shards.croissant import NAME, croissant
+from mmu.shards.parquet import checksum, write_text
 from mmu.shards.seal import CARD, sealed
-from mmu.survey import get_survey
 
 PICTURE = "match.png"
 
@@ -39,66 +38,104 @@ _MODE = {
 
 
 def describe(out: Path) -> list[Path]:
-    """Write the card and the picture of the match in a folder; returns those that were written."""
+    """Write the card, croissant.json and the picture of the match in a folder; returns those that were written."""
     association = open_association(out)
     pairs = Dataset(out / PAIRS) if read_facts(out / PAIRS) is not None else None
     picture = draw_match(association, out / PICTURE)
-    write_text(out / "README.md", sealed(_card(association, pairs, picture is not None), CARD))
-    return [path for path in (out / "README.md", picture) if path is not None]
+    citation, configurations = cite(pairs=[out]), _configurations(association, pairs)
+    licence, about = _licence(citation), _about(association, citation)
+    write_text(out / NAME, croissant(out, about, configurations))
+    pieces = {path.name: Piece(checksum(path)) for path in (out / NAME, picture) if path is not None}
+    tags = ["cross-match", *(["simulated"] if citation.simulated else [])]
+    head = front_matter(_names(association), licence, configurations, tags)
+    text = f"{head}\n\n{_card(association, pairs, configurations, citation, picture is not None)}{record(pieces)}"
+    write_text(out / "README.md", sealed(text, CARD))
+    return [path for path in (out / "README.md", out / NAME, picture) if path is not None]
 
 
-def _card(association: Association, pairs: Dataset | None, picture: bool) -> str:
-    names = " x ".join(member.name for member in association.members)
-    configs = {FOLDER: (association_schema(association.rule), len(association), association.dataset)}
-    if pairs is not None:
-        fields = [field for field in pairs.schema if field.name != HEALPIX.name]
-        configs = {PAIRS: (Schema(tuple(column_of(field) for field in fields)), len(pairs), pairs), **configs}
-    head = yaml.safe_dump(_front_matter(names, configs), sort_keys=False, allow_unicode=True, width=120)
-    surveys = [_survey(member) for member in association.members]
+def _card(
+    association: Association,
+    pairs: Dataset | None,
+    configurations: list[Configuration],
+    citation: Citation,
+    picture: bool,
+) -> str:
+    licences = [f"- {' '.join((one.survey.name, *one.releases))}: {Terms.of(one.survey)}" for one in citation.used]
+    warnings = [f"- {words}" for words in citation.warnings]
+    thanks = [text for one in citation.used if (text := acknowledgement(one.survey))]
     parts = [
-        f"---\n{head}---",
-        f"# {names}",
+        f"# {_names(association)}",
+        _simulated(citation),
         _how(association),
         _counts(association),
-        f"![Where the objects are, and the separations of pairs against chance]({PICTURE})" if picture else "",
-        *(f"## Columns of `{name}`\n\n{column_table(schema)}" for name, (schema, _, _) in configs.items()),
+        f"![Map of the objects, and the separations of pairs against those by chance]({PICTURE})" if picture else "",
         _loading(association, pairs),
-        "## Licence\n\n"
-        + "\n".join(f"- {m.name}: {s['licence']}" for m, s in zip(association.members, surveys, strict=True)),
-        "## How to cite\n\n" + "\n\n".join(dict.fromkeys(survey["cite"] for survey in surveys)),
+        *(f"## Columns of `{one.name}`\n\n{column_table(Schema((HEALPIX, *one.schema)))}" for one in configurations),
+        "## Licence\n\nEach dataset's own:\n\n" + "\n".join(licences),
+        "To heed:\n\n" + "\n".join(warnings) if warnings else "",
+        "## Acknowledgement\n\n" + "\n\n".join(dict.fromkeys(thanks)) if thanks else "",
+        f"## How to cite\n\n```bibtex\n{citation.bibtex}```\n\n`mmu cite --pair PATH` prints this.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _front_matter(names: str, configs: Mapping[str, tuple[Schema, int, Dataset]]) -> dict[str, Any]:
-    """What the Hub and `datasets` read; a configuration without rows has no files."""
-    filled = [name for name, (_, rows, _) in configs.items() if rows] or list(configs)
-    glob = "{}/dataset/Norder=*/Dir=*/Npix=*.parquet"
-    entries = [
-        {
-            "config_name": name,
-            "data_files": [{"split": "train", "path": glob.format(name)}],
-            "default": name == filled[0],
-        }
-        for name in filled
+def _simulated(citation: Citation) -> str:
+    """A sentence that objects were never observed; empty if all were."""
+    names = ", ".join(citation.simulated)
+    return f"**Simulated: the objects of {names} were never observed.**" if names else ""
+
+
+def _names(association: Association) -> str:
+    return " x ".join(member.name for member in association.members)
+
+
+def _configurations(association: Association, pairs: Dataset | None) -> list[Configuration]:
+    """What there is to load: the pairs, if they were written, before the association."""
+    found = [
+        _configuration(
+            FOLDER, "which records are one object", association_schema(association.rule), association.dataset
+        )
     ]
-    info = []
-    for name in filled:
-        schema, rows, dataset = configs[name]
-        size = rows * schema.bytes_per_row(4)
-        splits = [{"name": "train", "num_bytes": size, "num_examples": rows}]
-        info.append({"config_name": name, "features": features_yaml(schema), "splits": splits,
-                     "download_size": dataset.bytes, "dataset_size": size})  # fmt: skip
-    tags = ["astronomy", "multimodal-universe", "hats", "cross-match"]
-    return {"pretty_name": names, "license": "other", "tags": tags, "configs": [_plain(one) for one in entries],
-            "dataset_info": info}  # fmt: skip
+    if pairs is None:
+        return found
+    schema = Schema(tuple(column_of(field) for field in pairs.schema if field.name != HEALPIX.name))
+    return [_configuration(PAIRS, "the records of each object, side by side", schema, pairs), *found]
 
 
-def _plain(entry: dict[str, Any]) -> dict[str, Any]:
-    return entry if entry["default"] else {key: value for key, value in entry.items() if key != "default"}
+def _configuration(name: str, title: str, schema: Schema, data: Dataset) -> Configuration:
+    return Configuration(name, title, schema, len(data), len(data.partitions), data.bytes, schema.bytes_per_row(4))
+
+
+def _licence(citation: Citation) -> Licence:
+    """That of all datasets, if it is the same and they all told; else to be looked up for each."""
+    ids = {one.survey.licence_id for one in citation.used}
+    same = len(ids) == 1 and not ids & {"other", "unknown"} and not citation.untold
+    return Licence(ids.pop()) if same else Licence("other", "those-of-the-datasets")
+
+
+def _about(association: Association, citation: Citation) -> dict[str, Any]:
+    """What croissant.json says of the whole."""
+    names = [member.name for member in association.members]
+    what = f"Which records of {', '.join(names)} are one object."
+    return {
+        "name": "_x_".join(names),
+        "description": f"{_simulated(citation)} {what} {_rule(association)}".strip(),
+        "license": "; ".join(f"{one.survey.name}: {one.survey.licence}" for one in citation.used) or "see the datasets",
+        "creator": [
+            {"@type": "sc:Organization", "name": one.survey.title, "url": one.survey.homepage} for one in citation.used
+        ],
+        "version": __version__,
+        "keywords": ["astronomy", "multimodal-universe", "HATS", "cross-match"],
+        "citeAs": citation.bibtex.strip(),
+    }
 
 
 def _how(association: Association) -> str:
+    return f"{_rule(association)}\n\nMade by\n\n```sh\n{_without_folders(association)}\n```"
+
+
+def _rule(association: Association) -> str:
+    """How records were paired, in sentences."""
     rule, anchor = association.rule, association.members[0].name
     sentences = [
         f"Objects of {anchor} and, within {rule.radius_arcsec:g} arcsec of each, {_MODE[rule.mode]}: {_HOW[rule.how]}.",
@@ -115,7 +152,7 @@ def _how(association: Association) -> str:
         sentences.append(f"Proper motions of {moving} were followed to the epoch of the other dataset.")
     if rule.region != "all":
         sentences.append(f"Only the region `{rule.region}`.")
-    return " ".join(sentences) + f"\n\nMade by\n\n```sh\n{_without_folders(association)}\n```"
+    return " ".join(sentences)
 
 
 def _without_folders(association: Association) -> str:
@@ -159,14 +196,3 @@ catalogue = lsdb.open_catalog("path/to/this/{name}")
 
 `NAME_order`, `NAME_pixel` and `NAME_row` of the association say where a record is in its own dataset: they hold for the
 datasets as they were when they were matched."""
-
-
-def _survey(member: Member) -> dict[str, str]:
-    """Licence and citation of a dataset, from the survey it was built from; else where to look."""
-    try:
-        ledger = open_dataset(member.address).path / "_mmu" / "build.json"
-        survey = get_survey(json.loads(ledger.read_text(encoding="utf-8"))["survey"])
-    except (MmuError, OSError, ValueError, LookupError, TypeError):
-        there = member.address if "://" in member.address else "where it came from"
-        return {"licence": f"see {there}", "cite": f"{member.name}: as {there} asks."}
-    return {"licence": survey.licence, "cite": f"```bibtex\n{survey.text('cite.bib').strip()}\n```"}

@@ -7,6 +7,7 @@
     mmu.publish("/data/desi", "ORG/desi")   on the Hugging Face Hub, where mmu.open("ORG/desi") finds it
     mmu.crossmatch("/data/legacysurvey", "/data/desi", out="/data/ls_x_desi")     which records are one object
     for batch in mmu.stream(["/data/legacysurvey", "/data/desi"]): ...     those in batches, matched on the way
+    print(mmu.cite("/data/desi"))           what to cite, and whom to thank
 
 Everything is loaded when first used, so `import mmu` is light.
 """
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mmu.build.run import build as build_survey
     from mmu.build.spec import BuildSpec
     from mmu.build.verify import verify
+    from mmu.citation import cite
     from mmu.dataset import Dataset, open
     from mmu.decoding import decode
     from mmu.errors import MmuError, UsageError
@@ -34,6 +36,7 @@ _WHERE = {
     "BuildSpec": "mmu.build.spec",
     "verify": "mmu.build.verify",
     "publish": "mmu.hub.publish",
+    "cite": "mmu.citation",
     "stream": "crossmatch.stream.api",
     "crossmatch": "crossmatch.api",
     "Dataset": "mmu.dataset",
@@ -51,6 +54,7 @@ __all__ = [
     "MmuError",
     "UsageError",
     "build_survey",
+    "cite",
     "crossmatch",
     "decode",
     "get_survey",

@@ -296,7 +296,9 @@ class Survey:
         hosts: further `HOST[:PORT]` that the archive's redirects may lead to.
         login: how to sign in, where the archive wants that; only ever sent to the host of `root`.
         differences: where the records differ from Multimodal Universe v1, and why; each goes into the card.
-        licence: as the archive states it; `licence_id` is its SPDX-like id for the card's YAML.
+        licence: as the archive states it; `licence_id` is its id on the Hub: `other` for terms of the archive's own,
+            `unknown` where none are known.
+        tasks: what it is for, in the Hub's words, for the card; by its modalities if empty.
     """
 
     name: str
@@ -314,6 +316,7 @@ class Survey:
     hosts: tuple[str, ...] = ()
     login: Login | None = None
     supplements: tuple[Supplement, ...] = ()
+    tasks: tuple[str, ...] = ()
 
     @property
     def default_release(self) -> Release:

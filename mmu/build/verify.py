@@ -25,6 +25,7 @@ from mmu.remote.addresses import is_remote, located
 from mmu.remote.ranges import parquet
 from mmu.remote.tree import LocalTree, RemoteTree, Tree
 from mmu.schema import HEALPIX
+from mmu.shards.beside import altered
 from mmu.shards.parquet import Shard
 from mmu.shards.seal import CARD, JSON, unbroken
 
@@ -203,7 +204,7 @@ def _files(tree: Tree, name: str, ledger: Folded, deep: bool) -> list[str]:
 
 
 def _card(tree: Tree, name: str, ledger: Folded) -> list[str]:
-    """The dataset card: as it was written, and for this build of the release."""
+    """The dataset card and what belongs to it: as they were written, and for this build of the release."""
     path, shown = tree.local(CARD_NAME), f"{tree.shown(CARD_NAME)} (the dataset card)"
     if not path.is_file():
         return [f"{shown} is missing."]
@@ -212,7 +213,9 @@ def _card(tree: Tree, name: str, ledger: Folded) -> list[str]:
     head = yaml.safe_load(path.read_text(encoding="utf-8").split("---\n")[1])
     rows = {info["config_name"]: info["splits"][0]["num_examples"] for info in head["dataset_info"]}
     there = sum(shard.rows for shard in ledger.shards)
-    return [] if rows.get(name, 0) == there else [f"{shown} does not count the {there} rows of {name}."]
+    if rows.get(name, 0) != there:
+        return [f"{shown} does not count the {there} rows of {name}."]
+    return altered(tree)
 
 
 def _shard(tree: Tree, name: str, shard: Shard, listed: pa.Table | None) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pyarrow.parquet as pq
 
 from mmu.remote.tree import Tree
+from mmu.shards.beside import altered
 from mmu.shards.seal import CARD, JSON, unbroken
 from mmu.sky.partition import Partition
 
@@ -51,6 +52,7 @@ def verify_match(tree: Tree, name: str, deep: bool = True) -> tuple[int, int, in
     card = tree.local("README.md")
     if card.is_file() and not unbroken(card, CARD):
         problems.append(f"{tree.shown('README.md')} was changed since it was written.")
+    problems += altered(tree)
     return len(shards), rows, sum(shard["bytes"] for shard in shards), tuple(problems)
 
 

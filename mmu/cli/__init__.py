@@ -10,6 +10,8 @@ from rich.console import Console
 
 from mmu.cli import (
     build,
+    card,
+    cite,
     crossmatch,
     demo,
     fetch,
@@ -44,6 +46,8 @@ app.command("publish")(publish.publish)
 app.command("info")(info.info)
 app.command("show")(show.show)
 app.command("sky")(sky.sky)
+app.command("cite")(cite.cite)
+app.command("card")(card.card)
 app.command("list")(surveys.surveys)
 app.command("simulate")(simulate.simulate)
 app.command("demo")(demo.demo)

@@ -97,6 +97,7 @@ SURVEY = Survey(
     root="https://data.desi.lbl.gov/public/",
     licence="CC BY 4.0",
     licence_id="cc-by-4.0",
+    tasks=("tabular-regression",),
     releases=(EDR,),
     differences=(
         "ra and dec are float64 (v1's loader made them float32, which costs up to 0.1 arcsec), and so are the other "

@@ -68,7 +68,8 @@ SURVEY = Survey(
     root="https://www.astro.utoronto.ca/~hleung/shared/Galaxy10/",
     licence="as its authors publish it, without a licence of its own that we know of; images are of the DESI Legacy "
     "Imaging Surveys and labels of Galaxy Zoo, both to be acknowledged (see below)",
-    licence_id="other",
+    licence_id="unknown",
+    tasks=("image-classification",),
     releases=(
         _release(
             "gz10_rgb_images",

@@ -202,7 +202,7 @@ def test_rows_come_in_any_order_with_gaps(datasets: dict[str, Path]) -> None:
 def described(datasets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("described")
     materialize(matched(datasets, out), where=Where(0), partition_bytes=20_000)
-    assert [path.name for path in describe(out)] == ["README.md", "match.png"]
+    assert [path.name for path in describe(out)] == ["README.md", "croissant.json", "match.png"]
     return out
 
 

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
+from mmu.build.ledger import _shard_table
 from mmu.schema import IDENTITY, MODALITIES, Column, Schema, arrow_schema, list_of, picture, scalars, table_of
 from mmu.shards.card import write_card
 from mmu.shards.catalogue import write_catalogue
-from mmu.shards.parquet import Shard, rows_per_group, write_shard
+from mmu.shards.parquet import Shard, checksum, rows_per_group, write_shard
 from mmu.sky.healpix import pixel
 from mmu.sky.partition import locate, partition_tree
 from mmu.survey import Hdf5Column, Release, Survey
@@ -159,6 +161,7 @@ def write(root: Path, count: int, release: Release = RELEASE, rows_each: int = 4
     write_catalogue(root, SURVEY, release, shards, keys)
     ledger = root / release.name / "_mmu" / "build.json"
     ledger.parent.mkdir(exist_ok=True)
+    pq.write_table(_shard_table(shards), ledger.with_name("shards.parquet"))
     counts = {
         "read": count + 3,
         "cut": {"faint": 2, "bright": 0},
@@ -168,7 +171,8 @@ def write(root: Path, count: int, release: Release = RELEASE, rows_each: int = 4
         "failed": {},
     }
     spec = {"region": "cone:45,0,1", "max_objects": None, "source": "simulated:seed=1"}
-    facts = {"survey": SURVEY.name, "release": release.name, "spec": spec, "counts": counts}
+    digests = {"shards.parquet": checksum(ledger.with_name("shards.parquet"))}
+    facts = {"survey": SURVEY.name, "release": release.name, "spec": spec, "counts": counts, "ledger": digests}
     ledger.write_text(json.dumps({**facts, "bytes": sum(s.bytes for s in shards), "shards": len(shards)}))
     write_card(root, SURVEY)
     return table
