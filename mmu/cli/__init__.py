@@ -8,7 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
-from mmu.cli import build, crossmatch, demo, fetch, info, show, simulate, sky, status, stream, surveys, verify
+from mmu.cli import build, crossmatch, demo, fetch, info, report, show, simulate, sky, status, stream, surveys, verify
 from mmu.cli.options import SupplyCommand
 from mmu.errors import MmuError
 
@@ -27,6 +27,7 @@ app.command("stream")(stream.stream)
 app.command("status")(status.status)
 app.command("verify")(verify.verify)
 app.command("info")(info.info)
+app.command("report")(report.report)
 app.command("show")(show.show)
 app.command("sky")(sky.sky)
 app.command("list")(surveys.surveys)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +66,7 @@ def drawing(title: str, words: str, *parts: Markup, high: int = HIGH) -> Markup:
     return head + Markup("").join(parts) + Markup("</svg>")
 
 
-def histogram(title: str, axis: str, series: Mapping[str, Values], unit: str = "objects") -> Chart:
+def histogram(title: str, axis: str, series: Mapping[str, Values], of: str = "", notes: str = "") -> Chart:
     """How the values of some series are distributed, on common bins; what lies far outside is counted in words."""
     series = {name: values[np.isfinite(values)] for name, values in series.items()}
     series = {name: values for name, values in series.items() if len(values)}
@@ -77,10 +77,11 @@ def histogram(title: str, axis: str, series: Mapping[str, Values], unit: str = "
     edges = np.linspace(low, high, int(np.clip(np.sqrt(most) * 1.5, _LEAST_BINS, _MOST_BINS)) + 1)
     counts = {name: np.histogram(values, edges)[0] for name, values in series.items()}
     outside = len(everything) - int(sum(one.sum() for one in counts.values()))
-    words = "; ".join(f"{name}: median {number(float(np.median(v)))}" for name, v in series.items())
-    beyond = f" {outside:,} values lie beyond the axis." if outside else ""
-    chart = steps(title, axis, counts, edges, unit=unit, words=words)
-    return Chart(chart.svg, title, chart.legend, f"Medians: {words}.{beyond}" if len(series) > 1 else f"{words}.{beyond}")
+    words = ", ".join(f"{name} {number(float(np.median(values)))}" for name, values in series.items())
+    beyond = f"{outside:,} values lie beyond the axis." if outside else ""
+    chart = steps(title, axis, counts, edges, words=f"medians: {words}")
+    told = [f"{'Medians' if len(series) > 1 else 'Median'}: {words}.", f"Of {of}." if of else "", notes, beyond]
+    return Chart(chart.svg, title, chart.legend, " ".join(one for one in told if one))
 
 
 def steps(
@@ -146,8 +147,3 @@ def number(value: float) -> str:
     if value and (abs(value) >= 1e6 or abs(value) < 1e-3):
         return f"{value:.1e}".replace("e+0", "e").replace("e-0", "e−").replace("-", "−")
     return f"{value:,.4g}".replace("-", "−") if abs(value) < 1e4 else f"{value:,.0f}".replace("-", "−")
-
-
-def named(charts: Sequence[Chart | None]) -> list[Chart]:
-    """Those that are there."""
-    return [chart for chart in charts if chart is not None]

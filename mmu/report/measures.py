@@ -55,33 +55,36 @@ def _floats(schema: pa.Schema) -> list[pa.Field]:
 # -- magnitudes -------------------------------------------------------------------------------------------------
 
 
-def _magnitudes(dataset: Dataset) -> Iterator[Measure]:
-    """The first family of columns that differ in the band only: fluxes with a zero point, or magnitudes."""
+def magnitude_columns(schema: pa.Schema) -> list[tuple[str, float | None]]:
+    """The first family of columns that differ in the band only: fluxes, with their AB zero point, or magnitudes."""
     families: dict[str, list[tuple[str, float | None]]] = {}
-    declared = _declared_zero_points(dataset.schema)
-    for field in _floats(dataset.schema):
+    declared = _declared_zero_points(schema)
+    for field in _floats(schema):
         name, unit = field.name.lower(), _facts(field).get("unit", "")
-        if re.search(r"err|ivar|abs|over|lower|upper|extinction", name):
+        if re.search(r"err|ivar|abs|over|lower|upper", name):
             continue
         zero = _facts(field).get("zero_point_ab") or declared.get(unit, _AB_ZERO_POINTS.get(unit))
         if "flux" in name and zero is not None:
             families.setdefault(_family(field.name), []).append((field.name, float(zero)))
-        elif "mag" in name and unit in ("mag", ""):
+        elif "mag" in name and unit == "mag":
             families.setdefault(_family(field.name), []).append((field.name, None))
-    if not families:
+    return next(iter(families.values()))[:_MOST_SERIES] if families else []
+
+
+def _magnitudes(dataset: Dataset) -> Iterator[Measure]:
+    chosen = magnitude_columns(dataset.schema)
+    if not chosen:
         return
-    chosen = next(iter(families.values()))[:_MOST_SERIES]
     taken = sample(dataset, [name for name, _ in chosen])
     series, dark = {}, 0
     for name, zero in chosen:
         values = _finite(taken.table[name])
         if zero is not None:
             dark += int(np.count_nonzero(values <= 0))
-            positive = np.where(values > 0, values, np.nan)
-            values = zero - 2.5 * np.log10(positive)
+            values = zero - 2.5 * np.log10(np.where(values > 0, values, np.nan))
         series[name] = values
     zero = chosen[0][1]
-    how = "" if zero is None else f"From the fluxes, {zero:g} − 2.5 log₁₀(flux), not corrected for extinction."
+    how = "" if zero is None else f"From the fluxes: {zero:g} − 2.5 log₁₀(flux), as the archive has them."
     none = f"{dark:,} fluxes are not positive and have none." if dark else ""
     axis = "magnitude" if zero is None else "magnitude (AB)"
     yield Measure("Magnitudes", axis, series, taken.words, tuple(words for words in (how, none) if words))
@@ -108,15 +111,20 @@ def _family(name: str) -> str:
 # -- redshifts, and ratios that the catalogue has ----------------------------------------------------------------
 
 
+def redshift_column(schema: pa.Schema) -> str | None:
+    """The first column that is called like a redshift."""
+    return next((field.name for field in _floats(schema) if _REDSHIFTS.fullmatch(field.name.lower())), None)
+
+
 def _redshifts(dataset: Dataset) -> Iterator[Measure]:
-    names = [field.name for field in _floats(dataset.schema) if _REDSHIFTS.fullmatch(field.name.lower())]
-    if not names:
+    name = redshift_column(dataset.schema)
+    if name is None:
         return
-    taken = sample(dataset, names[:1])
-    values = _finite(taken.table[names[0]])
+    taken = sample(dataset, [name])
+    values = _finite(taken.table[name])
     missing = int(np.count_nonzero(~np.isfinite(values)))
     notes = (f"{missing:,} have none.",) if missing else ()
-    yield Measure("Redshifts", f"redshift ({names[0]})", {names[0]: values}, taken.words, notes)
+    yield Measure("Redshifts", f"redshift ({name})", {name: values}, taken.words, notes)
 
 
 def _ratios(dataset: Dataset) -> Iterator[Measure]:
