@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,9 @@ def report(
     pictures: Annotated[
         Path | None, typer.Option("--pictures", metavar="DIR", help="Keep the pictures as files here too.")
     ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the datasets that are given by NAME; MMU_DATA if left out.")
+    ] = None,
 ) -> None:
     """Write one HTML page: what datasets hold, whether their counts add up, and how they look.
 
@@ -35,6 +39,9 @@ def report(
     """
     from mmu.build.progress import human_bytes
     from mmu.report import write_report
+
+    if data is not None:
+        os.environ["MMU_DATA"] = str(data.absolute())
 
     made = write_report(paths, out, pictures)
     Console(highlight=False, soft_wrap=True).print(f"wrote {made}, {human_bytes(made.stat().st_size)}", markup=False)

@@ -144,9 +144,9 @@ def _stages(
     first, last = at[0] - started.timestamp(), at[-1] - started.timestamp()
     whole = (finished - started).total_seconds()
     return (
-        ("until the first file is there", first),
-        ("while files come, and units are read", last - first),
-        ("what is read and written after the last file", max(whole - last, 0.0)),
+        ("planning, until the first file", first),
+        ("fetching and reading", last - first),
+        ("reading and writing after the last file", max(whole - last, 0.0)),
     )
 
 

@@ -14,6 +14,7 @@ Values = np.ndarray[Any, Any]
 WIDE, HIGH = 360, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 42
 _MOST_BINS, _LEAST_BINS = 40, 8
+_MANY = 1000
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,10 @@ class Chart:
 class Axes:
     """The frame of a chart: from data to the drawing's units, with ticks at round numbers."""
 
-    def __init__(self, x: tuple[float, float], y: tuple[float, float], x_label: str, y_label: str) -> None:
-        self.x, self.y = x, y
+    def __init__(
+        self, x: tuple[float, float], y: tuple[float, float], x_label: str, y_label: str, log: bool = False
+    ) -> None:
+        self.x, self.y, self.log = x, y, log
         self.labels = x_label, y_label
 
     def at(self, x: Any, y: Any) -> tuple[Any, Any]:
@@ -47,10 +50,11 @@ class Axes:
             y = self.at(self.x[0], value)[1]
             parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{right}"/>')
             parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{number(value)}</text>')
-        for value in ticks(*self.x, 5):
+        for value in decades(*self.x) if self.log else ticks(*self.x, 5):
             x = self.at(value, self.y[0])[0]
+            told = number(10**value if self.log else value)
             parts.append(f'<path class="axis" d="M{x:.1f} {bottom}v4"/>')
-            parts.append(f'<text x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{number(value)}</text>')
+            parts.append(f'<text x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{told}</text>')
         parts.append(f'<path class="axis" d="M{_LEFT} {bottom}H{right}"/>')
         middle = (_LEFT + right) / 2
         parts.append(f'<text x="{middle}" y="{HIGH - 6}" text-anchor="middle">{escape(x_label)}</text>')
@@ -66,20 +70,30 @@ def drawing(title: str, words: str, *parts: Markup, high: int = HIGH) -> Markup:
     return head + Markup("").join(parts) + Markup("</svg>")
 
 
-def histogram(title: str, axis: str, series: Mapping[str, Values], of: str = "", notes: str = "") -> Chart:
-    """How the values of some series are distributed, on common bins; what lies far outside is counted in words."""
+def histogram(
+    title: str, axis: str, series: Mapping[str, Values], *, of: str = "", notes: str = "", log: bool = False
+) -> Chart:
+    """How the values of some series are distributed, on common bins; of many, what lies far outside is left out.
+
+    Args:
+        of: of which rows the values are.
+        log: on a logarithmic axis; values that are not positive are left out.
+    """
+    if log:
+        series = {name: np.log10(np.where(values > 0, values, np.nan)) for name, values in series.items()}
     series = {name: values[np.isfinite(values)] for name, values in series.items()}
     series = {name: values for name, values in series.items() if len(values)}
     everything = np.concatenate(list(series.values()))
-    low, high = np.percentile(everything, [0.5, 99.5])
+    low, high = np.percentile(everything, [0.5, 99.5] if len(everything) > _MANY else [0, 100])
     low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
     most = max(len(values) for values in series.values())
     edges = np.linspace(low, high, int(np.clip(np.sqrt(most) * 1.5, _LEAST_BINS, _MOST_BINS)) + 1)
     counts = {name: np.histogram(values, edges)[0] for name, values in series.items()}
     outside = len(everything) - int(sum(one.sum() for one in counts.values()))
-    words = ", ".join(f"{name} {number(float(np.median(values)))}" for name, values in series.items())
+    middles = {name: float(np.median(values)) for name, values in series.items()}
+    words = ", ".join(f"{name} {number(10**middle if log else middle)}" for name, middle in middles.items())
     beyond = f"{outside:,} values lie beyond the axis." if outside else ""
-    chart = steps(title, axis, counts, edges, words=f"medians: {words}")
+    chart = steps(title, axis, counts, edges, words=f"medians: {words}", log=log)
     told = [f"{'Medians' if len(series) > 1 else 'Median'}: {words}.", f"Of {of}." if of else "", notes, beyond]
     return Chart(chart.svg, title, chart.legend, " ".join(one for one in told if one))
 
@@ -93,11 +107,12 @@ def steps(
     unit: str = "objects",
     words: str = "",
     expected: Mapping[str, Values] | None = None,
+    log: bool = False,
 ) -> Chart:
-    """Counts in bins as steps, and dashed what was expected in them."""
+    """Counts in bins as steps, and dashed what was expected in them; with `log` the edges are logarithms."""
     expected = expected or {}
     top = max((float(np.max(one)) for one in (*counts.values(), *expected.values())), default=0.0) or 1.0
-    axes = Axes((float(edges[0]), float(edges[-1])), (0.0, top * 1.06), axis, unit)
+    axes = Axes((float(edges[0]), float(edges[-1])), (0.0, top * 1.06), axis, unit, log)
     parts, legend = [axes.frame()], []
     for place, (name, values) in enumerate(counts.items()):
         x = np.repeat(edges, 2)
@@ -142,8 +157,20 @@ def ticks(low: float, high: float, about: int) -> list[float]:
     return [float(step * i) for i in np.arange(first, np.floor(high / step + 1e-9) + 1)]
 
 
+def decades(low: float, high: float) -> list[float]:
+    """Logarithms of round numbers between two logarithms."""
+    for digits in ((1,), (1, 3), (1, 2, 5)):
+        powers = np.arange(np.floor(low), np.ceil(high) + 1)
+        found = sorted(float(power + np.log10(digit)) for power in powers for digit in digits)
+        found = [value for value in found if low <= value <= high]
+        if len(found) > 2:
+            return found
+    return ticks(low, high, 4)
+
+
 def number(value: float) -> str:
     """A number as an axis shows it."""
+    value = value + 0.0 if abs(value) > 1e-12 else 0.0  # no minus before a zero
     if value and (abs(value) >= 1e6 or abs(value) < 1e-3):
         return f"{value:.1e}".replace("e+0", "e").replace("e-0", "e−").replace("-", "−")
     return f"{value:,.4g}".replace("-", "−") if abs(value) < 1e4 else f"{value:,.0f}".replace("-", "−")

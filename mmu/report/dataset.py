@@ -16,14 +16,14 @@ from mmu.build.status import status as build_status
 from mmu.dataset import Dataset
 from mmu.errors import LedgerError, MmuError, UsageError
 from mmu.report.account import Balance, Failures, Timing, balance_of, failures_of, timing_of
-from mmu.report.chart import Chart, curve, histogram
+from mmu.report.chart import Chart, curve, histogram, number
 from mmu.report.find import Subject
 from mmu.report.measures import measures
 from mmu.report.pictures import Album, Picture
 from mmu.report.sky import sky_chart
 from mmu.survey import Release, Survey, get_survey
 
-_OBJECTS = 12
+_OBJECTS = 8
 
 
 @dataclass
@@ -56,6 +56,7 @@ class Section:
     licence: str = ""
     homepage: str = ""
     cite: str = ""
+    bytes: int = 0
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -65,12 +66,6 @@ class Section:
     @property
     def rows(self) -> int:
         return len(self.dataset) if self.dataset is not None else 0
-
-    @property
-    def bytes(self) -> int:
-        return int(self.balance_bytes)
-
-    balance_bytes: int = 0
 
     @property
     def rate(self) -> float:
@@ -95,11 +90,11 @@ def section_of(subject: Subject, album: Album) -> Section:
     _about(made, made.dataset, ledger)
     try:
         made.columns = list(column_rows(made.dataset.schema))
-        made.balance_bytes = made.dataset.bytes
+        made.bytes = made.dataset.bytes
         if len(made.dataset):
             made.sky = sky_chart(made.dataset)
             made.charts = [
-                histogram(m.title, m.axis, m.series, m.of, " ".join(m.notes)) for m in measures(made.dataset)
+                histogram(m.title, m.axis, m.series, of=m.of, notes=m.notes, log=m.log) for m in measures(made.dataset)
             ]
             made.picture = _picture(made, made.dataset, album)
     except (OSError, KeyError, ValueError, pa.ArrowException, MmuError) as problem:
@@ -149,7 +144,7 @@ def _about(made: Section, dataset: Dataset, ledger: Folded | None) -> None:
     made.facts += list(_build_facts(made, ledger)) if ledger is not None else []
     if release is not None and release.objects and made.balance is not None:
         share = made.balance.counts["written"] / release.objects
-        made.facts.append(("of the whole release", f"{share:.3%} of {release.objects:,} objects; {release.coverage}"))
+        made.facts.append(("of the whole release", f"{number(100 * share)}% of {release.objects:,} objects; {release.coverage}"))
     if "moc_sky_fraction" in dataset.properties:
         area = float(dataset.properties["moc_sky_fraction"]) * 41252.96
         made.facts.append(("on the sky", f"{area:,.3g} square degrees of HEALPix pixels (order 8) that hold objects"))

@@ -62,6 +62,7 @@ class MatchSection:
     picture: Picture | None = None
     columns: list[tuple[str, ...]] = field(default_factory=list)
     pairs: Dataset | None = None
+    notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -157,6 +158,7 @@ def _example(made: MatchSection, found: Any, album: Album) -> None:
         return
     made.where = f"RA {best['ra']:.5f}°, Dec {best['dec']:+.5f}°"
     records: dict[str, tuple[Dataset, str]] = {}
+    gone = []
     for member in found.members:
         id_of = best[f"{member.name}_id"]
         if id_of is None:
@@ -165,10 +167,12 @@ def _example(made: MatchSection, found: Any, album: Album) -> None:
             dataset = _opened(member, Path(found.path).parent)
             record = _record(dataset, id_of, best)
         except (MmuError, OSError, pa.ArrowException):
-            made.problems.append(f"{member.name} ({member.address}) is not there now, so its record is not shown.")
+            gone.append(f"{member.name} ({member.address or 'in memory'})")
             continue
         records[member.name] = (dataset, id_of)
         made.sides.append(Side(member.name, id_of, best.get(f"{member.name}_sep_arcsec"), tuple(_values(dataset, record))))
+    if gone:
+        made.notes.append(f"Not found, so not shown: {', '.join(gone)}. Datasets given by NAME are looked for in --data.")
     if len(records) > 1:
         from mmu.look import draw_object
 

@@ -35,7 +35,8 @@ class Measure:
     axis: str
     series: dict[str, Values]
     of: str
-    notes: tuple[str, ...] = ()
+    notes: str = ""
+    log: bool = False
 
 
 def measures(dataset: Dataset) -> list[Measure]:
@@ -87,7 +88,7 @@ def _magnitudes(dataset: Dataset) -> Iterator[Measure]:
     how = "" if zero is None else f"From the fluxes: {zero:g} − 2.5 log₁₀(flux), as the archive has them."
     none = f"{dark:,} fluxes are not positive and have none." if dark else ""
     axis = "magnitude" if zero is None else "magnitude (AB)"
-    yield Measure("Magnitudes", axis, series, taken.words, tuple(words for words in (how, none) if words))
+    yield Measure("Magnitudes", axis, series, taken.words, " ".join(words for words in (how, none) if words))
 
 
 def _declared_zero_points(schema: pa.Schema) -> dict[str, str]:
@@ -123,7 +124,7 @@ def _redshifts(dataset: Dataset) -> Iterator[Measure]:
     taken = sample(dataset, [name])
     values = _finite(taken.table[name])
     missing = int(np.count_nonzero(~np.isfinite(values)))
-    notes = (f"{missing:,} have none.",) if missing else ()
+    notes = f"{missing:,} have none." if missing else ""
     yield Measure("Redshifts", f"redshift ({name})", {name: values}, taken.words, notes)
 
 
@@ -133,8 +134,8 @@ def _ratios(dataset: Dataset) -> Iterator[Measure]:
     names = [field.name for field in _floats(dataset.schema) if re.fullmatch(pattern, field.name.lower())]
     if names:
         taken = sample(dataset, names[:1])
-        values = _log(_finite(taken.table[names[0]]))
-        yield Measure("Signal to noise", f"log₁₀ {names[0]}", {names[0]: values}, taken.words)
+        values = _finite(taken.table[names[0]])
+        yield Measure("Signal to noise", names[0], {names[0]: values}, taken.words, log=True)
 
 
 # -- arrays -----------------------------------------------------------------------------------------------------
@@ -156,13 +157,13 @@ def _arrays(dataset: Dataset) -> Iterator[Measure]:
         if kind == "spectrum":
             ratios = np.array([_of_spectrum(row, polarity) for row in of_rows])
             yield Measure(
-                f"Signal to noise of `{field.name}`", "median per pixel, log₁₀",
-                {field.name: _log(ratios)}, taken.words, ("The median over the usable pixels of each object.",),
+                f"Signal to noise: {field.name}", "median S/N of a pixel", {field.name: ratios}, taken.words,
+                "The median over the usable pixels of each object.", log=True,
             )  # fmt: skip
         else:
             yield Measure(
-                f"Signal to noise of `{field.name}`", "in the middle, log₁₀", _of_images(of_rows, polarity),
-                taken.words, ("Of the summed light in the middle eighth of each stamp.",),
+                f"Signal to noise: {field.name}", "S/N of the light in the middle", _of_images(of_rows, polarity),
+                taken.words, "Of all light in the middle eighth of each stamp, both ways.", log=True,
             )  # fmt: skip
 
 
@@ -196,13 +197,9 @@ def _of_images(rows: Iterator[dict[str, Values]], polarity: str) -> dict[str, Va
         bands = row["band"] if "band" in row else [str(i) for i in range(len(flux))]
         for band, one, error in zip(bands, signal, noise, strict=True):
             found.setdefault(str(band), []).append(one / error if error > 0 else np.nan)
-    return {band: _log(np.array(values)) for band, values in list(found.items())[:_MOST_SERIES + 2]}
+    return {band: np.array(values) for band, values in list(found.items())[:_MOST_SERIES + 2]}
 
 
 def _finite(column: pa.ChunkedArray) -> Values:
     values = np.asarray(column.to_numpy(), dtype=np.float64)
     return np.where(np.isfinite(values), values, np.nan)
-
-
-def _log(values: Values) -> Values:
-    return np.log10(np.where(values > 0, values, np.nan))

@@ -97,7 +97,12 @@ def _one_sky(page: Page, book: Album) -> Picture | None:
     """All datasets on one sky, and where they overlap."""
     from mmu.look import draw_sky
 
-    filled = {one.name: one.dataset for one in page.datasets if one.dataset is not None and len(one.dataset)}
+    names = [one.name for one in page.datasets]
+    filled = {
+        one.name if names.count(one.name) == 1 else one.label: one.dataset
+        for one in page.datasets
+        if one.dataset is not None and len(one.dataset)
+    }
     if not 1 < len(filled) <= _MOST_ON_ONE_SKY:
         return None
     alt = f"Maps of the density of objects on the sky: {', '.join(filled)}, and how many of them cover each part"

@@ -13,7 +13,7 @@ from mmu.sky import healpix
 
 Values = np.ndarray[Any, Any]
 
-_HIGH, _MARGIN = 300, 44
+_LEFT, _TOP, _SIDE, _HIGH = 56, 10, 280, 336
 _FEW = 600
 _EVERY_POSITION = 300_000
 _WIDE_DEG = 60.0
@@ -60,16 +60,16 @@ def _field(east: Values, dec: Values, weight: Values, middle: float, extent: flo
     """A part of the sky, its middle in the middle, in degrees of the sky both ways."""
     shrink = np.cos(np.radians(dec.mean()))
     x0, y0 = (east.min() + east.max()) / 2, (dec.min() + dec.max()) / 2
-    side = min(WIDE - 2 * _MARGIN, _HIGH - 2 * _MARGIN)
-    scale = side / extent
+    scale = _SIDE / extent
 
     def at(x: Any, y: Any) -> tuple[Values, Values]:
-        return WIDE / 2 - (np.asarray(x) - x0) * shrink * scale, _HIGH / 2 - 8 - (np.asarray(y) - y0) * scale
+        middle_x, middle_y = _LEFT + _SIDE / 2, _TOP + _SIDE / 2
+        return middle_x - (np.asarray(x) - x0) * shrink * scale, middle_y - (np.asarray(y) - y0) * scale
 
     half = extent / 2
     parts = [_frame(at, (x0 - half / shrink, x0 + half / shrink), (y0 - half, y0 + half), middle)]
-    parts.append(_marks(*at(east, dec), weight, side))
-    words = f"{number(extent)}° across, around RA {middle + x0:.4f}°, Dec {y0:.4f}°; {words}"
+    parts.append(_marks(*at(east, dec), weight, _SIDE))
+    words = f"{extent:.2g}° across, around RA {middle + x0:.4f}°, Dec {y0:.4f}°; {words}"
     return Chart(drawing("Sky coverage", words, *parts, high=_HIGH), "Sky coverage", caption=f"{words}. East is left.")
 
 
@@ -127,6 +127,7 @@ def _marks(x: Values, y: Values, weight: Values, side: int) -> Markup:
     step = side / np.clip(np.sqrt(len(x)) / 1.5, 12, 72)
     cells, place = np.unique(np.stack([x // step, y // step], axis=1).astype(int), axis=0, return_inverse=True)
     counts = np.bincount(place.reshape(-1), weights=weight)
+    # Shades of the one colour, eight of them: a path each.
     shade = 0.2 + 0.8 * np.log1p(counts) / np.log1p(counts.max())
     levels = np.round(shade * 8) / 8
     parts = []
