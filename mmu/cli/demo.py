@@ -180,5 +180,8 @@ def _report(out: Path, reports: dict[str, Report]) -> Path:
     """One page about all of it, and its pictures as files."""
     from mmu.report import write_report
 
-    made = [*(report.folder.parent for report in reports.values()), *sorted(path.parent for path in out.glob("*/association"))]
+    made = [
+        *(report.folder.parent for report in reports.values()),
+        *sorted(path.parent for path in out.glob("*/association")),
+    ]
     return write_report(made, out / "report.html", pictures=out / "pictures")

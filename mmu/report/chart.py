@@ -61,7 +61,7 @@ class Axes:
         x, y = 11, (_TOP + bottom) / 2
         turned = f'transform="rotate(-90 {x} {y})"'
         parts.append(f'<text x="{x}" y="{y}" text-anchor="middle" {turned}>{escape(y_label)}</text>')
-        return Markup("".join(parts))  # noqa: S704 - numbers of ours, and labels escaped above
+        return Markup("".join(parts))
 
 
 def drawing(title: str, words: str, *parts: Markup, high: int = HIGH) -> Markup:

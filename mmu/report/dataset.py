@@ -98,7 +98,9 @@ def section_of(subject: Subject, album: Album) -> Section:
             ]
             made.picture = _picture(made, made.dataset, album)
     except (OSError, KeyError, ValueError, pa.ArrowException, MmuError) as problem:
-        made.problems.append(f"Its files could not all be read ({problem}); `mmu verify {subject.shown}` says what is wrong.")
+        made.problems.append(
+            f"Its files could not all be read ({problem}); `mmu verify {subject.shown}` says what is wrong."
+        )
     return made
 
 
@@ -144,7 +146,9 @@ def _about(made: Section, dataset: Dataset, ledger: Folded | None) -> None:
     made.facts += list(_build_facts(made, ledger)) if ledger is not None else []
     if release is not None and release.objects and made.balance is not None:
         share = made.balance.counts["written"] / release.objects
-        made.facts.append(("of the whole release", f"{number(100 * share)}% of {release.objects:,} objects; {release.coverage}"))
+        made.facts.append(
+            ("of the whole release", f"{number(100 * share)}% of {release.objects:,} objects; {release.coverage}")
+        )
     if "moc_sky_fraction" in dataset.properties:
         area = float(dataset.properties["moc_sky_fraction"]) * 41252.96
         made.facts.append(("on the sky", f"{area:,.3g} square degrees of HEALPix pixels (order 8) that hold objects"))
@@ -177,6 +181,14 @@ def _declared(ledger: Folded | None) -> tuple[Survey | None, Release | None]:
         return survey, survey.release(str(ledger.build["release"]))
     except MmuError:
         return None, None
+
+
+def rights(dataset: Dataset) -> tuple[str, str]:
+    """Licence, and BibTeX, of a dataset: its survey's if that is known here, else what the catalogue says."""
+    survey, _ = _declared(read_ledger(dataset.path / "_mmu"))
+    if survey is None:
+        return dataset.properties.get("obs_copyright", ""), ""
+    return survey.licence, survey.text("cite.bib").strip()
 
 
 def _web(properties: dict[str, str]) -> str:

@@ -16,7 +16,7 @@ from mmu.dataset import Dataset
 from mmu.dataset import open as open_dataset
 from mmu.errors import MmuError, UsageError
 from mmu.report.chart import Chart, steps
-from mmu.report.dataset import column_rows
+from mmu.report.dataset import column_rows, rights
 from mmu.report.find import Subject
 from mmu.report.measures import magnitude_columns, redshift_column
 from mmu.report.pictures import Album, Picture
@@ -43,6 +43,7 @@ class MatchSection:
         members: name, records, matched, several candidates, shared, pairs, expected by chance; texts.
         shared: objects that two datasets have both; its diagonal, those that one has.
         depth: objects in exactly so many datasets.
+        rights: dataset, its licence, and how to cite it.
     """
 
     name: str
@@ -58,6 +59,7 @@ class MatchSection:
     sky: Chart | None = None
     separations: list[Chart] = field(default_factory=list)
     where: str = ""
+    rights: list[tuple[str, str, str]] = field(default_factory=list)
     sides: list[Side] = field(default_factory=list)
     picture: Picture | None = None
     columns: list[tuple[str, ...]] = field(default_factory=list)
@@ -86,7 +88,9 @@ def match_of(subject: Subject, album: Album) -> MatchSection:
             made.separations = _separations(found)
             _example(made, found, album)
     except (OSError, KeyError, ValueError, pa.ArrowException, MmuError) as problem:
-        made.problems.append(f"Its files could not all be read ({problem}); `mmu verify {made.shown}` says what is wrong.")
+        made.problems.append(
+            f"Its files could not all be read ({problem}); `mmu verify {made.shown}` says what is wrong."
+        )
     return made
 
 
@@ -161,18 +165,23 @@ def _example(made: MatchSection, found: Any, album: Album) -> None:
     gone = []
     for member in found.members:
         id_of = best[f"{member.name}_id"]
-        if id_of is None:
-            continue
         try:
             dataset = _opened(member, Path(found.path).parent)
+            made.rights.append((member.name, *rights(dataset)))
+            if id_of is None:
+                continue
             record = _record(dataset, id_of, best)
         except (MmuError, OSError, pa.ArrowException):
             gone.append(f"{member.name} ({member.address or 'in memory'})")
             continue
         records[member.name] = (dataset, id_of)
-        made.sides.append(Side(member.name, id_of, best.get(f"{member.name}_sep_arcsec"), tuple(_values(dataset, record))))
+        made.sides.append(
+            Side(member.name, id_of, best.get(f"{member.name}_sep_arcsec"), tuple(_values(dataset, record)))
+        )
     if gone:
-        made.notes.append(f"Not found, so not shown: {', '.join(gone)}. Datasets given by NAME are looked for in --data.")
+        made.notes.append(
+            f"Not found, so not shown: {', '.join(gone)}. Datasets given by NAME are looked for in --data."
+        )
     if len(records) > 1:
         from mmu.look import draw_object
 

@@ -197,7 +197,7 @@ def _of_images(rows: Iterator[dict[str, Values]], polarity: str) -> dict[str, Va
         bands = row["band"] if "band" in row else [str(i) for i in range(len(flux))]
         for band, one, error in zip(bands, signal, noise, strict=True):
             found.setdefault(str(band), []).append(one / error if error > 0 else np.nan)
-    return {band: np.array(values) for band, values in list(found.items())[:_MOST_SERIES + 2]}
+    return {band: np.array(values) for band, values in list(found.items())[: _MOST_SERIES + 2]}
 
 
 def _finite(column: pa.ChunkedArray) -> Values:

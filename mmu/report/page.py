@@ -48,13 +48,22 @@ class Page:
         told = []
         for number, one in enumerate(self.datasets, 1):
             if one.balance is not None and (count := one.balance.sum("failed")):
-                told.append((f"d{number}", f"{one.label}: {count:,} of {one.balance.counts['selected']:,} selected objects failed."))
+                told.append(
+                    (
+                        f"d{number}",
+                        f"{one.label}: {count:,} of {one.balance.counts['selected']:,} selected objects failed.",
+                    )
+                )
             if one.failures is not None and one.failures.absent:
                 told.append((f"d{number}", f"{one.label}: {len(one.failures.absent)} catalogues could not be had."))
             if one.state in ("running", "stopped"):
                 told.append((f"d{number}", f"{one.label}: {STATES[one.state][1]}."))
             told += [(f"d{number}", f"{one.label}: {words}") for words in one.problems]
-        told += [(f"m{number}", f"{one.title}: {words}") for number, one in enumerate(self.matches, 1) for words in one.problems]
+        told += [
+            (f"m{number}", f"{one.title}: {words}")
+            for number, one in enumerate(self.matches, 1)
+            for words in one.problems
+        ]
         return told
 
 
@@ -111,9 +120,15 @@ def _one_sky(page: Page, book: Album) -> Picture | None:
 
 def _render(page: Page) -> str:
     templates = Environment(
-        loader=PackageLoader("mmu.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("mmu.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     templates.filters |= {"bytes": human_bytes, "time": human_time}
-    made = f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC by multimodal-universe {version('multimodal-universe')}"
+    made = (
+        f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC by multimodal-universe {version('multimodal-universe')}"
+    )
     loading = {"dataset": of_dataset.loading, "match": of_match.loading}
     return templates.get_template("page.html").render(page=page, made=made, states=STATES, loading=loading)

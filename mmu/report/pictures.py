@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-
 MISSING = "Pictures need matplotlib: `pip install 'multimodal-universe[plot]'`, then make the report again."
 
 
@@ -42,7 +41,9 @@ class Album:
             name += "-more"
         self.taken.add(name)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=UserWarning)  # odd data make odd axes; the page is no place to say
+            warnings.filterwarnings(
+                "ignore", category=UserWarning
+            )  # odd data make odd axes; the page is no place to say
             drawn = draw(self.folder / f"{name}.png")
         return None if drawn is None else _embedded(drawn, alt)
 

@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from mmu.dataset import Dataset
-from mmu.report.chart import WIDE, Chart, drawing, number, path, ticks
+from mmu.report.chart import WIDE, Chart, drawing, path, ticks
 from mmu.sky import healpix
 
 Values = np.ndarray[Any, Any]
