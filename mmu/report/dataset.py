@@ -87,8 +87,8 @@ def section_of(subject: Subject, album: Album) -> Section:
         made.dataset = Dataset(subject.folder)
     except UsageError:
         return made  # only begun: what there is to say is its state
-    _about(made, made.dataset, ledger)
     try:
+        _about(made, made.dataset, ledger)
         made.columns = list(column_rows(made.dataset.schema))
         made.bytes = made.dataset.bytes
         if len(made.dataset):
@@ -124,7 +124,6 @@ def _ledger(made: Section, folder: Path) -> Folded | None:
 
 def _account(made: Section, ledger: Folded) -> None:
     made.balance, made.failures, made.timing = balance_of(ledger), failures_of(ledger), timing_of(ledger)
-    made.name = str(ledger.build["survey"])
     if made.balance.wrong:
         made.problems += [f"The ledger does not balance: {words}." for words in made.balance.wrong[:3]]
         made.state = DAMAGED

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from mmu.errors import UsageError
+from mmu.report import write_report
 from tests.build.toy import Toy, installed
 
 
@@ -20,7 +22,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder / "data" / "toy"
 
 
-def mmu(*words: object, cwd: Path, before: str = "") -> subprocess.CompletedProcess[str]:
+def mmu(*words: object, cwd: Path, before: str = "pass") -> subprocess.CompletedProcess[str]:
     code = f"import sys; {before}; from mmu.cli import main; sys.argv[0] = 'mmu'; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, cwd=cwd, check=False
@@ -39,23 +41,21 @@ def test_without_matplotlib_there_are_numbers_and_charts(toy: Path, tmp_path: Pa
     assert "It adds up" in page
 
 
-def test_what_is_no_dataset_is_one_sentence(toy: Path, tmp_path: Path) -> None:
+def test_what_is_no_dataset_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for words, said in (
-        (("report", tmp_path / "empty"), "holds no dataset and no match"),
-        (("report", tmp_path / "nowhere"), "There is no dataset"),
-        (("report", toy, "-o", tmp_path), "is a folder"),
-        (("report", toy, tmp_path / "empty"), "holds no dataset and no match"),
+    done = mmu("report", tmp_path / "empty", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "holds no dataset and no match" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_cannot_be_done_writes_nothing(toy: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for paths, out, said in (
+        ([tmp_path / "nowhere"], tmp_path / "page.html", "There is no dataset"),
+        ([toy, tmp_path / "empty"], tmp_path / "page.html", "holds no dataset and no match"),
+        ([toy], tmp_path, "is a folder"),
     ):
-        done = mmu(*words, cwd=tmp_path)
-        assert done.returncode == 2, done.stderr
-        assert said in done.stderr
-        assert "Traceback" not in done.stderr
-        assert not list(tmp_path.glob("*.html"))
-
-
-def test_pictures_can_be_kept(toy: Path, tmp_path: Path) -> None:
-    done = mmu("report", toy, "--pictures", tmp_path / "pictures", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "report.html").is_file()
-    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["toy.png"]
+        with pytest.raises(UsageError, match=said):
+            write_report(paths, out)
+    assert not list(tmp_path.glob("*.html*"))
