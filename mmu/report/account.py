@@ -125,12 +125,12 @@ def timing_of(ledger: Folded) -> Timing:
         if files:
             largest.append((row["unit"], row["written"], len(files), sum(size[path] for path in files)))
     times = sorted((at.timestamp(), size[path]) for path, at in when.items())
-    at, came = np.array([t for t, _ in times]), np.cumsum([b for _, b in times])
+    came_at, came = np.array([t for t, _ in times]), np.cumsum([b for _, b in times])
     amounts = np.array([one[3] for one in largest] or [0])
     spread = {"smallest": amounts.min(), "median": np.median(amounts), "largest": amounts.max()}
     return Timing(
-        started, finished, seconds, _stages(started, finished, at), len(size), sum(size.values()),
-        (at - at[0] if len(at) else at, came),
+        started, finished, seconds, _stages(started, finished, came_at), len(size), sum(size.values()),
+        (came_at - came_at[0] if len(came_at) else came_at, came),
         tuple(sorted(largest, key=lambda one: -one[3])[:_SHOWN]), sampled, spread,
     )  # fmt: skip
 

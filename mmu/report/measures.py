@@ -64,7 +64,7 @@ def magnitude_columns(schema: pa.Schema) -> list[tuple[str, float | None]]:
         name, unit = field.name.lower(), _facts(field).get("unit", "")
         if re.search(r"err|ivar|abs|over|lower|upper", name):
             continue
-        zero = _facts(field).get("zero_point_ab") or declared.get(unit, _AB_ZERO_POINTS.get(unit))
+        zero = _facts(field).get("zero_point_ab") or declared.get(unit) or _AB_ZERO_POINTS.get(unit)
         if "flux" in name and zero is not None:
             families.setdefault(_family(field.name), []).append((field.name, float(zero)))
         elif "mag" in name and unit == "mag":

@@ -53,8 +53,8 @@ def _row_groups(dataset: Dataset, columns: Sequence[str]) -> list[tuple[str, int
     """File, row group, rows, and bytes of the columns; of shards that are evenly spread if there are many."""
     found = []
     leaves = dataset.partitions
-    chosen = np.unique(np.linspace(0, len(leaves) - 1, min(len(leaves), _MOST_SHARDS)).astype(int)) if leaves else []
-    for leaf in (leaves[i] for i in chosen):
+    places = np.linspace(0, max(len(leaves) - 1, 0), min(len(leaves), _MOST_SHARDS)).astype(int)
+    for leaf in (leaves[i] for i in np.unique(places)):
         path = str(dataset.shard(leaf))
         metadata = pq.read_metadata(path)
         for index in range(metadata.num_row_groups):
