@@ -17,6 +17,7 @@ from mmu.cli import (
     fetch,
     info,
     publish,
+    report,
     show,
     simulate,
     sky,
@@ -44,6 +45,7 @@ app.command("status")(status.status)
 app.command("verify")(verify.verify)
 app.command("publish")(publish.publish)
 app.command("info")(info.info)
+app.command("report")(report.report)
 app.command("show")(show.show)
 app.command("sky")(sky.sky)
 app.command("cite")(cite.cite)

@@ -78,11 +78,13 @@ def demo(
     problems += _load_all(out, reports, console)
     matched = _match(out, reports, console)
     problems += [problem for path in matched for verdict in verify(path.parent) for problem in verdict.problems]
-    for picture in [*_draw(out, reports), *matched]:
+    page = _report(out, reports)
+    for picture in [*sorted((out / "pictures").glob("*.png")), *matched]:
         console.print(f"picture: {picture}", markup=False)
     console.print(f"demo: {'done' if not problems else 'FAILED'} in {time.monotonic() - started:.0f} s", markup=False)
     for problem in problems:
         console.print(f"  {problem}", markup=False)
+    console.print(f"report: {page}", markup=False)
     sys.exit(1 if problems else 0)
 
 
@@ -174,9 +176,12 @@ def _match(out: Path, reports: dict[str, Report], console: Console) -> list[Path
     return [path for path in pictures if path.suffix == ".png"]
 
 
-def _draw(out: Path, reports: dict[str, Report]) -> list[Path]:
-    import mmu
-    from mmu.look import draw
+def _report(out: Path, reports: dict[str, Report]) -> Path:
+    """One page about all of it, and its pictures as files."""
+    from mmu.report import write_report
 
-    drawn = (draw(mmu.open(report.folder), out / "pictures" / f"{name}.png") for name, report in reports.items())
-    return [path for path in drawn if path is not None]
+    made = [
+        *(report.folder.parent for report in reports.values()),
+        *sorted(path.parent for path in out.glob("*/association")),
+    ]
+    return write_report(made, out / "report.html", pictures=out / "pictures")
