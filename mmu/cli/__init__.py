@@ -9,13 +9,15 @@ import typer
 from rich.console import Console
 
 from mmu.cli import build, crossmatch, demo, fetch, info, simulate, status, stream, surveys, verify
+from mmu.cli.help import App, Group
 from mmu.cli.options import SupplyCommand
 from mmu.errors import MmuError
 
-app = typer.Typer(
+app = App(
     name="mmu",
+    cls=Group,
     help="Turn the great sky surveys into verified, sky-partitioned datasets a model can learn from.",
-    epilog="Start with `mmu list`, then `mmu build desi --source simulated --max-objects 60 --out data`.",
+    epilog="[bold]Examples[/bold]\nmmu list\nmmu build desi --source simulated --max-objects 60 --out data\nmmu status data",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -8,16 +8,31 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from mmu.cli import completion
+
 
 def info(
     what: Annotated[
-        str, typer.Argument(metavar="SURVEY|PATH", help="A survey's name, or the folder of a built dataset.")
+        str,
+        typer.Argument(
+            metavar="SURVEY|PATH",
+            help="A survey's name, or the folder of a dataset.",
+            autocompletion=completion.surveys,
+        ),
     ],
     columns: Annotated[
-        bool, typer.Option("--columns", help="Every column with its type, shape, unit and meaning.")
+        bool, typer.Option("--columns", help="Every column: type, shape, unit, meaning.")
     ] = False,
 ) -> None:
-    """Describe a survey, or a dataset that was built."""
+    """Describe a survey, or a dataset that was built.
+
+    Of a survey: its releases, cuts and sizes. Of a dataset: what it holds,
+    what was cut and why, and what share of the whole release it is.
+
+    \b
+    mmu info desi --columns
+    mmu info data/desi
+    """
     from mmu.survey import survey_names
 
     console = Console(highlight=False, soft_wrap=True)
