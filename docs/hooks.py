@@ -67,26 +67,32 @@ def command_line() -> str:
 
     group: Any = typer.main.get_command(app)
     context = group.make_context("mmu", [], resilient_parsing=True)
-    parts = ["# Command line", group.help, _options(group, context), "## Completion", COMPLETION]
-    for name in group.list_commands(context):
-        verb = group.get_command(context, name)
+    parts = ["# Command line", group.help, *_options(group, context), "## Completion", COMPLETION]
+    for name, verb in group.commands.items():
         inner = verb.make_context(name, [], parent=context, resilient_parsing=True)
-        parts += [f"## mmu {name}", verb.help, f"```text\n{verb.get_usage(inner)}\n```", _options(verb, inner)]
-        parts += [f"```sh\n{verb.epilog or ""}\n```"]
-    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+        parts += [f"## mmu {name}", verb.help.replace("\b\n", ""), _block("text", verb.get_usage(inner))]
+        parts += [*_options(verb, inner), _block("sh", "\n".join(verb.examples))]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
 COMPLETION = """
-`mmu --install-completion` teaches your shell (bash, zsh, fish, PowerShell) to complete verbs, options, surveys, releases and the
-datasets under `MMU_DATA`; `mmu --show-completion` prints what it would install. Open a new shell afterwards.
+`mmu --install-completion` teaches your shell (bash, zsh, fish, PowerShell) to complete verbs, options, surveys, releases and
+the datasets under `MMU_DATA`; `mmu --show-completion` prints what it would install. Open a new shell afterwards.
 """
 
 
-def _options(verb: Any, context: Any) -> str:
-    rows = []
+def _block(kind: str, text: str) -> str:
+    return f"```{kind}\n{text}\n```"
+
+
+def _options(verb: Any, context: Any) -> list[str]:
+    """A table for each panel of its arguments and options, in the order of the help."""
+    panels: dict[str, list[str]] = {}
     for param in verb.get_params(context):
         record = param.get_help_record(context)
         if record is not None:
-            name, words = record
-            rows.append(f"| `{name}` | {words} |".replace("\\|", "|"))
-    return "\n".join(["| option | meaning |", "|---|---|", *rows]) if rows else ""
+            panel = getattr(param, "rich_help_panel", None) or ""
+            name, words = (text.replace("|", "\\|").strip() for text in record)
+            panels.setdefault(panel, []).append(f"| `{name}` | {words} |")
+    plain = panels.pop("", [])
+    return ["\n".join([f"| {panel} | |", "|---|---|", *rows]) for panel, rows in {"Arguments and options": plain, **panels}.items()]

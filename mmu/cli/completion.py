@@ -26,16 +26,15 @@ def surveys(incomplete: str) -> Iterator[str]:
 
 
 def releases(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
-    """The releases of the survey that the command line names, with their titles; of all if it names none."""
-    from mmu.errors import MmuError
+    """The releases of the survey that the command line names, with their titles; of all if it names none.
+
+    While an option lacks its value, the parser has not yet told arguments from one another.
+    """
     from mmu.survey import get_survey, survey_names
 
-    named = ctx.params.get("survey")
-    for name in [named] if named else survey_names():
-        try:
-            survey = get_survey(name)
-        except MmuError:
-            continue
+    named = [name for name in survey_names() if name in (ctx.params.get("survey"), *ctx.args)]
+    for name in named or survey_names():
+        survey = get_survey(name)
         yield from ((one.name, one.title) for one in survey.releases if one.name.startswith(incomplete))
 
 
