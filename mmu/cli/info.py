@@ -36,7 +36,7 @@ def info(
     from mmu.survey import survey_names
 
     console = Console(highlight=False, soft_wrap=True)
-    if what in survey_names() and not Path(what).is_dir():
+    if what in survey_names() and not any(Path(what).glob("*/hats.properties")):
         _describe_survey(what, columns, console)
     else:
         _describe_dataset(Path(what), columns, console)
