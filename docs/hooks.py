@@ -1,12 +1,11 @@
 """What the site has besides docs/: texts of the repository, and the page of the command line, made when it is built.
 
-Links are written as they work on the code host, from file to file of the repository; here they become links of the site.
+Links are written as they work on the code host, from file to file of the repository; here they become the site's.
 Files of the repository that a page links to are put on the site.
 """
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 from pathlib import Path
@@ -43,7 +42,9 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
     def moved(found: re.Match[str]) -> str:
         path = _repository_path(here, found[1])
-        return posixpath.relpath(_site_path(path), posixpath.dirname(here) or ".") if (ROOT / path).exists() else found[1]
+        return (
+            posixpath.relpath(_site_path(path), posixpath.dirname(here) or ".") if (ROOT / path).exists() else found[1]
+        )
 
     return _LINK.sub(moved, markdown)
 
@@ -76,8 +77,9 @@ def command_line() -> str:
 
 
 COMPLETION = """
-`mmu --install-completion` teaches your shell (bash, zsh, fish, PowerShell) to complete verbs, options, surveys, releases and
-the datasets under `MMU_DATA`; `mmu --show-completion` prints what it would install. Open a new shell afterwards.
+`mmu --install-completion` teaches your shell (bash, zsh, fish, PowerShell) to complete verbs, options, surveys,
+releases and the datasets under `MMU_DATA`; `mmu --show-completion` prints what it would install. Open a new shell
+afterwards.
 """
 
 
@@ -95,4 +97,7 @@ def _options(verb: Any, context: Any) -> list[str]:
             name, words = (text.replace("|", "\\|").strip() for text in record)
             panels.setdefault(panel, []).append(f"| `{name}` | {words} |")
     plain = panels.pop("", [])
-    return ["\n".join([f"| {panel} | |", "|---|---|", *rows]) for panel, rows in {"Arguments and options": plain, **panels}.items()]
+    return [
+        "\n".join([f"| {panel} | |", "|---|---|", *rows])
+        for panel, rows in {"Arguments and options": plain, **panels}.items()
+    ]

@@ -1,7 +1,7 @@
 """Documents that run: the code blocks of a Markdown file, in order, in one folder, and what they should print.
 
-A block with a title is a file, written as it stands. `sh` blocks run in bash and `python` blocks in a Python of their own; a
-`text` block after one of these is what it prints. Other kinds are for reading only.
+A block with a title is a file, written as it stands. `sh` blocks run in bash, `python` blocks each in a Python of its
+own; a `text` block after one of these is what it prints. Other kinds are for reading only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 _BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```", re.DOTALL | re.MULTILINE)
-_UNSTABLE = re.compile(r"\d[\d.,]* ?(?:[kMGT]?B(?:/s)?|s|min|h|objects/s|units a minute)(?!\w)")
+_UNSTABLE = re.compile(r"(?: \(\d+:\d\d:\d\d\))|\d[\d.,]* ?(?:[kMGT]?B(?:/s)?|s|min|h|objects/s|units a minute)(?!\w)")
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 _PROGRAMS = {"mmu": "-m mmu", "python": "", "dask": "-m dask"}
 
@@ -50,7 +50,7 @@ def blocks(document: Path) -> list[Block]:
 class Workshop:
     """A folder to run blocks in, offline, with `mmu`, `python`, `dask` and `pip` of these tests.
 
-    `pip install` installs into the folder, not into the environment; what a block leaves running ends with the workshop.
+    `pip install` installs into the folder, not the environment. What a block leaves running ends with the workshop.
     """
 
     folder: Path
@@ -61,7 +61,9 @@ class Workshop:
         bin_folder = self.folder / "bin"
         bin_folder.mkdir(exist_ok=True)
         site = self.folder / "site"
-        pip = f'-m pip --disable-pip-version-check install -q --no-deps --no-build-isolation --target {site} "${{@: -1}}"'
+        pip = (
+            f'-m pip --disable-pip-version-check install -q --no-deps --no-build-isolation --target {site} "${{@: -1}}"'
+        )
         for name, words in {**{name: f'{words} "$@"' for name, words in _PROGRAMS.items()}, "pip": pip}.items():
             program = bin_folder / name
             program.write_text(f"#!/bin/bash\nexec {shlex.quote(sys.executable)} {words}\n", encoding="utf-8")
@@ -82,7 +84,12 @@ class Workshop:
         log = self.folder / "log"
         with log.open("wb") as out:  # a file, not a pipe: programs left in the background may keep it open
             process = subprocess.Popen(
-                words, stdout=out, stderr=subprocess.STDOUT, cwd=self.folder, env=self.environment, start_new_session=True
+                words,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                env=self.environment,
+                start_new_session=True,
             )
         self._groups.append(process.pid)
         code, printed = process.wait(), log.read_text(encoding="utf-8", errors="replace")

@@ -17,7 +17,8 @@ app = App(
     name="mmu",
     cls=Group,
     help="Turn the great sky surveys into verified, sky-partitioned datasets a model can learn from.",
-    epilog="[bold]Examples[/bold]\nmmu list\nmmu build desi --source simulated --max-objects 60 --out data\nmmu status data",
+    epilog="[bold]Examples[/bold]\n"
+    "mmu list\nmmu build desi --source simulated --max-objects 60 --out data\nmmu status data",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -70,9 +70,7 @@ def crossmatch(
     region: o.RegionText = "all",
     materialize: Annotated[
         bool,
-        typer.Option(
-            "--materialize", help="The records too: OUT/pairs, with all columns.", rich_help_panel=WRITING
-        ),
+        typer.Option("--materialize", help="The records too: OUT/pairs, with all columns.", rich_help_panel=WRITING),
     ] = False,
     columns: Annotated[
         str | None,

@@ -49,9 +49,7 @@ class Loaded:
 def demo(
     surveys: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="SURVEY", help="All of them if left out.", autocompletion=completion.surveys
-        ),
+        typer.Argument(metavar="SURVEY", help="All of them if left out.", autocompletion=completion.surveys),
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the datasets and pictures.")

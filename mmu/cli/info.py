@@ -20,9 +20,7 @@ def info(
             autocompletion=completion.surveys,
         ),
     ],
-    columns: Annotated[
-        bool, typer.Option("--columns", help="Every column: type, shape, unit, meaning.")
-    ] = False,
+    columns: Annotated[bool, typer.Option("--columns", help="Every column: type, shape, unit, meaning.")] = False,
 ) -> None:
     """Describe a survey, or a dataset that was built.
 

@@ -64,9 +64,7 @@ Cache = Annotated[
 ]
 PartitionBytes = Annotated[
     str,
-    typer.Option(
-        metavar="SIZE", help="Largest shard, uncompressed: 16MB, 1GiB, ...", rich_help_panel=WRITING
-    ),
+    typer.Option(metavar="SIZE", help="Largest shard, uncompressed: 16MB, 1GiB, ...", rich_help_panel=WRITING),
 ]
 Data = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of datasets given by NAME; MMU_DATA if left out.")
@@ -105,9 +103,7 @@ Supplements = Annotated[
         rich_help_panel=RAW_FILES,
     ),
 ]
-Yes = Annotated[
-    bool, typer.Option("--yes", help="Do not ask before a build of over 100 GB.", rich_help_panel=RUNNING)
-]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before a build of over 100 GB.", rich_help_panel=RUNNING)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would do and what that takes, and stop.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.", rich_help_panel=RUNNING)]
 

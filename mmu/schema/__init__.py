@@ -1,6 +1,6 @@
 """Columns and modalities, and what is made from them: Arrow schema, Hugging Face features, documentation.
 
-A survey's declaration needs no Arrow; what does is loaded when first used, so that naming surveys and releases is quick.
+A survey's declaration needs no Arrow; what does is loaded when first used, so naming surveys and releases is quick.
 """
 
 from __future__ import annotations

@@ -95,7 +95,9 @@ def test_it_takes_no_time_and_nothing_heavy(words: tuple[str, ...], data: str) -
     environment = {**os.environ, **asked, "MMU_DATA": data}
     times = []
     for _ in range(3):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+        )
         *offered, told = done.stdout.splitlines()
         seconds, heavy = json.loads(told)
         assert offered, done.stderr
