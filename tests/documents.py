@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 _BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```", re.DOTALL | re.MULTILINE)
-_UNSTABLE = re.compile(r"(?: \(\d+:\d\d:\d\d\))|\d[\d.,]* ?(?:[kMGT]?B(?:/s)?|s|min|h|objects/s|units a minute)(?!\w)")
+_UNSTABLE = re.compile(r"\d[\d.,]* ?(?:[kMGT]?B(?:/s)?|s|min|h|objects/s|units a minute)(?!\w)(?: \(\d+:\d\d:\d\d\))?")
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 _PROGRAMS = {"mmu": "-m mmu", "python": "", "dask": "-m dask"}
 
