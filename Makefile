@@ -6,17 +6,19 @@ export MMU_REAL_DATA ?= $(abspath ../shared/realdata)
 # Array libraries on one thread each: N processes then use N cores.
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
+# The theme's advertisement of its successor.
+export NO_MKDOCS_2_WARNING := 1
 # For the tests; any torch from 2.6 on will do.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test check bench soak gpu reliability clean install
+.PHONY: demo test check docs docs-serve bench soak gpu reliability clean install
 
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[test,plot]' '$(TORCH)'
+	$(BIN)/python -m pip install --quiet -e '.[test,plot,docs]' '$(TORCH)'
 	touch $@
 
 demo: install  ## Build every survey of the simulated sky, check them, load them, draw them
@@ -31,6 +33,12 @@ check: install  ## Style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+docs: install  ## The site, into site/; any warning is an error
+	$(BIN)/mkdocs build --strict --quiet
+
+docs-serve: install  ## The site while you write it, at http://127.0.0.1:8000/
+	$(BIN)/mkdocs serve
 
 reliability: install  ## Every fault, 200 kills, thousands of bad files; writes docs/reliability.md (over an hour)
 	for tests in tests/reliability/test_*.py; do \
@@ -52,4 +60,4 @@ gpu: install  ## Training steps on the stream against steps on a batch that is o
 	$(BIN)/python tests/benchmarks/gpu_stream.py
 
 clean:
-	rm -rf $(VENV) demo-output bench-output
+	rm -rf $(VENV) demo-output bench-output site

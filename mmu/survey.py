@@ -23,12 +23,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-import numpy as np
-
 from mmu.errors import UsageError, unknown
 from mmu.schema.column import Column, Schema
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
     from mmu.archive.desk import Desk
@@ -412,6 +411,8 @@ def _checked(name: str, declared: object) -> Survey:
 
 def cut_reasons(cuts: Mapping[str, np.ndarray[Any, Any]], size: int) -> np.ndarray[Any, Any]:
     """For each of `size` objects the index of the first cut that applies, or -1 where none does."""
+    import numpy as np
+
     reason = np.full(size, -1, dtype=np.int16)
     for index, mask in reversed(list(enumerate(cuts.values()))):
         reason[np.asarray(mask, dtype=bool)] = index

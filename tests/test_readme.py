@@ -2,56 +2,50 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from mmu.survey import get_survey, survey_names
+from tests.documents import ROOT, Block, Workshop, blocks
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
-COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines() if line.startswith("mmu ")]
-PROGRAMS = [text for kind, text in BLOCKS if kind == "python"]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = blocks(ROOT / "README.md")
+COMMANDS = [line for one in BLOCKS if one.kind == "sh" for line in one.text.splitlines() if line.startswith("mmu ")]
+PROGRAMS = [one for one in BLOCKS if one.kind == "python"]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("readme")
-
-
-def run(words: list[str], folder: Path) -> None:
-    environment = {**os.environ, "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder, env=environment)
-    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    made = Workshop(tmp_path_factory.mktemp("readme"))
+    yield made
+    made.end()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", COMMANDS)
-def test_command(line: str, folder: Path) -> None:
+def test_command(line: str, workshop: Workshop) -> None:
     """As printed; where it would go to a public archive, the simulated one answers."""
-    words = shlex.split(line, comments=True)[1:]
-    if words[0] in ("build", "fetch") and "--source" not in words:
+    words = shlex.split(line, comments=True)
+    if words[1] in ("build", "fetch") and "--source" not in words:
         words += ["--source", "simulated"]
-    run([sys.executable, "-m", "mmu", *words], folder)
+    workshop.run(words)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_program(program: str, folder: Path) -> None:
-    run([sys.executable, "-c", program], folder)
+@pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
+def test_program(program: Block, workshop: Workshop) -> None:
+    workshop.do(program)
 
 
 @pytest.mark.slow
-def test_the_demo_runs(folder: Path) -> None:
+def test_the_demo_runs(workshop: Workshop) -> None:
     """Some of its surveys; the others are built by their contracts."""
     some = ["desi", "gaia", "gz10", "sdss"]
-    run([sys.executable, "-m", "mmu", "demo", *some, "--out", "demo-output"], folder)
-    assert sorted(path.stem for path in (folder / "demo-output/pictures").glob("*.png")) == some
+    workshop.run(["mmu", "demo", *some, "--out", "demo-output"])
+    assert sorted(path.stem for path in (workshop.folder / "demo-output/pictures").glob("*.png")) == some
 
 
 def test_every_release_is_in_the_table() -> None:
@@ -61,6 +55,5 @@ def test_every_release_is_in_the_table() -> None:
 
 
 def test_files_it_links_to_exist() -> None:
-    root = Path(__file__).resolve().parents[1]
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
-        assert (root / target).exists(), target
+        assert (ROOT / target).exists(), target

@@ -26,13 +26,16 @@ from mmu.cli import (
     surveys,
     verify,
 )
+from mmu.cli.help import App, Group
 from mmu.cli.options import SupplyCommand
 from mmu.errors import MmuError
 
-app = typer.Typer(
+app = App(
     name="mmu",
+    cls=Group,
     help="Turn the great sky surveys into verified, sky-partitioned datasets a model can learn from.",
-    epilog="Start with `mmu list`, then `mmu build desi --source simulated --max-objects 60 --out data`.",
+    epilog="[bold]Examples[/bold]\n"
+    "mmu list\nmmu build desi --source simulated --max-objects 60 --out data\nmmu status data",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

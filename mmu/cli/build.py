@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from mmu.cli import completion
 from mmu.cli import options as o
+from mmu.cli.help import RAW_FILES, SELECTION, WRITING
 
 if TYPE_CHECKING:
     from mmu.build.estimate import Estimate
@@ -19,37 +21,52 @@ def build(
     survey: o.SurveyName,
     out: o.Out,
     release: o.ReleaseName = None,
-    source: o.SourceText = None,
+    dry_run: o.DryRun = False,
     region: o.RegionText = "all",
     max_objects: o.MaxObjects = None,
     ids: o.Ids = None,
-    formats: Annotated[
-        str, typer.Option("--format", help="parquet, or parquet,hdf5 (the Multimodal Universe v1 layout too).")
-    ] = "parquet",
-    partition_bytes: Annotated[str, typer.Option(help="Largest shard, uncompressed: 16MB, 1GiB, ...")] = "1GiB",
-    add: Annotated[bool, typer.Option("--add", help="Extend the dataset that is there by this region.")] = False,
-    refresh: Annotated[
-        bool, typer.Option("--refresh", help="Ask the archive what changed since, and build that again.")
+    add: Annotated[
+        bool, typer.Option("--add", help="Extend the dataset that is there by this.", rich_help_panel=SELECTION)
     ] = False,
-    keep_raw: Annotated[bool, typer.Option("--keep-raw", help="Keep the raw files after the build.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would fetch and write, and stop.")] = False,
-    supply: o.Supplements = None,
+    source: o.SourceText = None,
+    refresh: Annotated[
+        bool,
+        typer.Option(
+            "--refresh", help="Ask the archive what changed since; build that again.", rich_help_panel=RAW_FILES
+        ),
+    ] = False,
     cache: o.Cache = None,
+    keep_raw: Annotated[
+        bool, typer.Option("--keep-raw", help="Keep the raw files after the build.", rich_help_panel=RAW_FILES)
+    ] = False,
+    supply: o.Supplements = None,
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="NAMES",
+            help="parquet, or parquet,hdf5 (the Multimodal Universe v1 layout too).",
+            rich_help_panel=WRITING,
+            autocompletion=completion.choices("parquet", "parquet,hdf5"),
+        ),
+    ] = "parquet",
+    partition_bytes: o.PartitionBytes = "1GiB",
     workers: o.Workers = 2,
     scheduler: o.Scheduler = None,
     yes: o.Yes = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
+    quiet: o.Quiet = False,
 ) -> None:
-    """Build a dataset: fetch from the archive, cut, check, write shards; every object accounted for.
+    """Build a dataset from a survey's archive, and account for it.
 
-    Run the same command again to resume, or to retry what failed.
-    Exit code 0: all there; 1: partial (the ledger says what is missing and
-    why); 2: it cannot be done as asked.
+    Fetches what is needed, cuts, checks, writes shards. Run the same command
+    again to resume, or to retry what failed. Exit code 0: every object is
+    there; 1: partial, and the ledger says what is missing and why; 2: it
+    cannot be done as asked.
 
     \b
     mmu build desi --source simulated --max-objects 60 --out data
-    mmu build legacysurvey --region cone:150.1,2.2,0.5 --out /data
-    mmu build gaia --out /data --dry-run
+    mmu build legacysurvey --region cone:150.1,2.2,0.5 --out data --dry-run
+    mmu build gaia --out data --scheduler slurm -j 8 --yes
     """
     from mmu.build import run
     from mmu.build.progress import Progress

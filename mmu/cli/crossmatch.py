@@ -11,7 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from mmu.cli import completion
 from mmu.cli import options as o
+from mmu.cli.help import MATCHING, RUNNING, WRITING
 from mmu.errors import UsageError
 
 
@@ -19,66 +21,88 @@ def crossmatch(
     datasets: Annotated[
         list[str],
         typer.Argument(
-            metavar="DATASET...",
+            metavar="DATASET",
             help="Two or more, the anchor first: a folder, NAME[:RELEASE] under --data, ORG/NAME[:RELEASE] on the Hub, "
             "a catalogue at hf://, https:// or s3://, or a table (Parquet, FITS, CSV, VOTable; "
             "FILE#ra=COL,dec=COL,id=COL says which columns). NAME=DATASET names its columns.",
+            autocompletion=completion.datasets,
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the result: OUT/association, OUT/pairs.")],
-    radius: Annotated[float, typer.Option(help="Largest distance of a match, arcsec.")] = 1.0,
-    how: Annotated[
-        str, typer.Option(help="inner: objects all have; left: all of the anchor; outer: all of all.")
-    ] = "inner",
-    mode: Annotated[
-        str, typer.Option(help="nearest; mutual (nearest both ways); all, or the knn nearest (two datasets).")
-    ] = "nearest",
-    k: Annotated[int, typer.Option("--k", help="Neighbours of mode knn.")] = 1,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="For DIR/association and DIR/pairs.")],
+    data: o.Data = None,
+    dry_run: o.DryRun = False,
+    radius: Annotated[
+        float, typer.Option(metavar="ARCSEC", help="Largest distance of a match.", rich_help_panel=MATCHING)
+    ] = 1.0,
+    how: o.How = "inner",
     require: Annotated[
-        list[str] | None, typer.Option("--require", help="A dataset that an object must be in; may be repeated.")
+        list[str] | None,
+        typer.Option("--require", metavar="NAME", help="An object must be in this one.", rich_help_panel=MATCHING),
     ] = None,
-    region: o.RegionText = "all",
+    mode: Annotated[
+        str,
+        typer.Option(
+            metavar="WORD",
+            help="nearest; mutual (nearest both ways); all, or the knn nearest (two datasets).",
+            rich_help_panel=MATCHING,
+            autocompletion=completion.choices("nearest", "mutual", "all", "knn"),
+        ),
+    ] = "nearest",
+    k: Annotated[int, typer.Option("--k", metavar="N", help="How many, for knn.", rich_help_panel=MATCHING)] = 1,
     epochs: Annotated[
-        bool, typer.Option("--epochs", help="Follow proper motions to the other dataset's epoch.")
+        bool, typer.Option("--epochs", help="Follow proper motions to the other's epoch.", rich_help_panel=MATCHING)
     ] = False,
     epoch: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=YEAR", help="Epoch of a dataset that does not say its own: gaia=2016.0."),
+        typer.Option(
+            metavar="NAME=YEAR", help="Epoch of one that does not say: gaia=2016.0.", rich_help_panel=MATCHING
+        ),
     ] = None,
     error: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=COLUMN[,COLUMN]", help="Positional errors; pairs must agree within --sigma too."),
+        typer.Option(
+            metavar="NAME=COL", help="Positional errors, to agree with too; or COL,COL.", rich_help_panel=MATCHING
+        ),
     ] = None,
-    sigma: Annotated[float, typer.Option(help="How many standard errors --error allows.")] = 3.0,
+    sigma: Annotated[
+        float, typer.Option(metavar="X", help="How many of --error are allowed.", rich_help_panel=MATCHING)
+    ] = 3.0,
+    region: o.RegionText = "all",
     materialize: Annotated[
-        bool, typer.Option("--materialize", help="Write the records too: a dataset OUT/pairs with all their columns.")
+        bool,
+        typer.Option("--materialize", help="The records too: OUT/pairs, with all columns.", rich_help_panel=WRITING),
     ] = False,
     columns: Annotated[
-        str | None, typer.Option(help="With --materialize, only these: desi.spectrum,legacysurvey.image,...")
+        str | None,
+        typer.Option(metavar="NAMES", help="Of these only these: desi.spectrum,...", rich_help_panel=WRITING),
     ] = None,
-    partition_bytes: Annotated[str, typer.Option(help="Largest shard of OUT/pairs, uncompressed.")] = "1GiB",
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of the datasets that are given by NAME; MMU_DATA if left out.")
-    ] = None,
+    partition_bytes: o.PartitionBytes = "1GiB",
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Replace the match that is there.", rich_help_panel=WRITING)
+    ] = False,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", "-j", help="Processes; 0 runs in this one; by size if left out."),
+        typer.Option(
+            "--workers",
+            "-j",
+            metavar="N",
+            help="Processes; 0 runs in this one; by size if left out.",
+            rich_help_panel=RUNNING,
+        ),
     ] = None,
     scheduler: o.Scheduler = None,
-    renew: Annotated[bool, typer.Option("--renew", help="Replace the match that is in OUT.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be matched, and stop.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
+    quiet: o.Quiet = False,
 ) -> None:
-    """Match datasets on the sky: every pair within the radius, none lost at a border.
+    """Match datasets on the sky; no border loses a pair.
 
     Others are matched to the anchor's objects, never to one another's.
     Run the same command again to resume.
 
     \b
     mmu crossmatch data/legacysurvey data/desi --out data/ls_x_desi
-    mmu crossmatch desi gaia sdss --data /data --how left --out /data/d
-    mmu crossmatch /data/desi gaia=gaia.fits --epochs --out /data/g
-    mmu crossmatch /data/desi UniverseTBD/mmu_gaia_gaia --out /data/g
+    mmu crossmatch desi gaia sdss --data data --how left --out data/three
+    mmu crossmatch data/desi gaia=gaia.fits --epochs --out data/desi_x_gaia
+    mmu crossmatch data/desi UniverseTBD/mmu_gaia_gaia --out data/desi_x_hub
     """
     from mmu.build.progress import Progress
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import pyarrow.compute as pc
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from mmu.cli import completion
+from mmu.cli import options as o
 
 if TYPE_CHECKING:
     from mmu.build.run import Report
@@ -45,15 +47,24 @@ class Loaded:
 
 
 def demo(
-    surveys: Annotated[list[str] | None, typer.Argument(metavar="[SURVEY]...", help="All of them if left out.")] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the datasets and pictures.")] = Path(
-        "demo-output"
-    ),
-    workers: Annotated[int, typer.Option("--workers", "-j", help="Processes.")] = 2,
+    surveys: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SURVEY", help="All of them if left out.", autocompletion=completion.surveys),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the datasets and pictures.")
+    ] = Path("demo-output"),
+    workers: o.Workers = 2,
 ) -> None:
-    """Build every survey of the simulated sky, verify them, load each with datasets and lsdb, and draw them.
+    """Go the whole way on the simulated sky, offline.
 
-    The same galaxies are in all of them: they are matched, and the one that most see is named.
+    Builds every survey, verifies them, loads each with datasets and lsdb,
+    and draws them. The same galaxies are in all of them: they are matched,
+    and the one that most see is named.
+
+    \b
+    mmu demo
+    mmu demo desi sdss gaia --out demo
     """
     from mmu.build.run import build
     from mmu.build.spec import BuildSpec
@@ -153,6 +164,8 @@ def _match(out: Path, reports: dict[str, Report], console: Console) -> list[Path
     """Which records of all surveys are one object, and two surveys' records of the same objects; returns pictures."""
     if len(reports) < 2:
         return []
+    import pyarrow.compute as pc
+
     api = importlib.import_module("crossmatch.api")
     folders = {name: report.folder for name, report in reports.items()}
     console.print(f"mmu crossmatch {' '.join(folders)} --how outer --data {out} --out {out / 'match'}", markup=False)

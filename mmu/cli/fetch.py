@@ -11,17 +11,22 @@ def fetch(
     survey: o.SurveyName,
     out: o.Out,
     release: o.ReleaseName = None,
-    source: o.SourceText = None,
     region: o.RegionText = "all",
     max_objects: o.MaxObjects = None,
     ids: o.Ids = None,
+    source: o.SourceText = None,
     cache: o.Cache = None,
     workers: o.Workers = 2,
     yes: o.Yes = False,
 ) -> None:
-    """Download the raw files a build would need into the cache, and stop.
+    """Download what a build would need into the cache, and stop.
 
-    Give `mmu build` the same options (and --cache, if given here) afterwards, where there is no internet.
+    For clusters whose nodes have no internet: give `mmu build` the same
+    options afterwards (and --cache, if given here), where there is none.
+
+    \b
+    mmu fetch gaia --max-objects 10 --out data --cache raw
+    mmu fetch desi --region box:150,152,1,3 --out data --cache raw --yes
     """
     from mmu.build.fetch import fetch_raw
     from mmu.build.progress import Progress, human_bytes

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from mmu.cli import completion
+
 if TYPE_CHECKING:
     from mmu.dataset import Dataset
 
@@ -18,17 +20,24 @@ def info(
         typer.Argument(
             metavar="SURVEY|PATH",
             help="A survey's name, or a dataset: its folder, ORG/NAME[:RELEASE] on the Hub, hf://, https://.",
+            autocompletion=completion.surveys,
         ),
     ],
-    columns: Annotated[
-        bool, typer.Option("--columns", help="Every column with its type, shape, unit and meaning.")
-    ] = False,
+    columns: Annotated[bool, typer.Option("--columns", help="Every column: type, shape, unit, meaning.")] = False,
 ) -> None:
-    """Describe a survey, or a dataset that was built."""
+    """Describe a survey, or a dataset that was built.
+
+    Of a survey: its releases, cuts and sizes. Of a dataset: what it holds,
+    what was cut and why, and what share of the whole release it is.
+
+    \b
+    mmu info desi --columns
+    mmu info data/desi
+    """
     from mmu.survey import survey_names
 
     console = Console(highlight=False, soft_wrap=True)
-    if what in survey_names() and not Path(what).is_dir():
+    if what in survey_names() and not any(Path(what).glob("*/hats.properties")):
         _describe_survey(what, columns, console)
     else:
         _describe_dataset(what, columns, console)

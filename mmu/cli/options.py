@@ -4,40 +4,94 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
-from mmu.build.spec import BuildSpec
+from mmu.cli import completion
+from mmu.cli.help import MATCHING, RAW_FILES, RUNNING, SELECTION, WRITING, Verb
 from mmu.errors import UsageError
 
-SurveyName = Annotated[str, typer.Argument(metavar="SURVEY", help="Which survey; `mmu list` names them.")]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the dataset; it becomes OUT/SURVEY/RELEASE.")]
+if TYPE_CHECKING:
+    from mmu.build.spec import BuildSpec
+
+SurveyName = Annotated[
+    str,
+    typer.Argument(metavar="SURVEY", help="Which survey; `mmu list` names them.", autocompletion=completion.surveys),
+]
+Out = Annotated[
+    Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of datasets; this one becomes DIR/SURVEY/RELEASE.")
+]
 ReleaseName = Annotated[
     str | None,
-    typer.Option("--release", "-r", help="Which release; the survey's default (or all that make it up) if left out."),
+    typer.Option(
+        "--release",
+        "-r",
+        metavar="NAME",
+        help="Which release; the survey's default if left out.",
+        autocompletion=completion.releases,
+    ),
 ]
 SourceText = Annotated[
     str | None,
     typer.Option(
-        help="Where raw files come from: the public archive if left out, a mirror's URL, "
-        "a folder in the archive's layout, or 'simulated'."
+        metavar="FROM",
+        help="'simulated', a mirror's URL, or a folder in the archive's layout; the public archive if left out.",
+        rich_help_panel=RAW_FILES,
+        autocompletion=completion.choices("simulated"),
     ),
 ]
 RegionText = Annotated[
     str,
-    typer.Option(help="Part of the sky: cone:RA,DEC,R  box:RA1,RA2,DEC1,DEC2  healpix:ORDER/PIX,...  moc:FILE  all"),
+    typer.Option(
+        metavar="AREA",
+        help="Part of the sky: cone:RA,DEC,R or box:RA1,RA2,DEC1,DEC2 (degrees), healpix:ORDER/PIX,..., moc:FILE.",
+        rich_help_panel=SELECTION,
+        autocompletion=completion.choices("cone:", "box:", "healpix:", "moc:", "all"),
+    ),
 ]
-MaxObjects = Annotated[int | None, typer.Option(help="Stop at that many objects, walking the units in name order.")]
-Ids = Annotated[Path | None, typer.Option(help="Text file with one object_id a line: only these.")]
-Cache = Annotated[Path | None, typer.Option(help="Folder for raw files; OUT/.cache if left out.")]
-Workers = Annotated[int, typer.Option("--workers", "-j", help="Processes; 0 runs everything in this one.")]
+MaxObjects = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Stop at so many, walking the units in name order.", rich_help_panel=SELECTION),
+]
+Ids = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Only these: a text file, an object_id a line.", rich_help_panel=SELECTION),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder for raw files; OUT/.cache if left out.", rich_help_panel=RAW_FILES),
+]
+PartitionBytes = Annotated[
+    str,
+    typer.Option(metavar="SIZE", help="Largest shard, uncompressed: 16MB, 1GiB, ...", rich_help_panel=WRITING),
+]
+Data = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder of datasets given by NAME; MMU_DATA if left out.")
+]
+How = Annotated[
+    str,
+    typer.Option(
+        metavar="WORD",
+        help="inner: objects all have; left: all of the anchor; outer: all of all.",
+        rich_help_panel=MATCHING,
+        autocompletion=completion.choices("inner", "left", "outer"),
+    ),
+]
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers", "-j", metavar="N", help="Processes; 0 runs everything in this one.", rich_help_panel=RUNNING
+    ),
+]
 Scheduler = Annotated[
     str | None,
     typer.Option(
-        help="Instead of local workers: a running Dask scheduler, tcp://HOST:PORT or file:PATH (its scheduler file), "
-        "or slurm: -j jobs as your Dask configuration (jobqueue.slurm) describes them."
+        metavar="DASK",
+        help="Workers of a running Dask scheduler: tcp://HOST:PORT, or file:PATH, its scheduler file. Or slurm: "
+        "-j jobs as your Dask configuration (jobqueue.slurm) has them.",
+        rich_help_panel=RUNNING,
+        autocompletion=completion.choices("slurm", "file:", "tcp://"),
     ),
 ]
 Supplements = Annotated[
@@ -45,10 +99,13 @@ Supplements = Annotated[
     typer.Option(
         "--supply",
         metavar="NAME=DIR",
-        help="A folder of files that the archive does not have and the survey can use; `--NAME DIR` does the same.",
+        help="Files that the archive does not have and the survey can use; `--NAME DIR` does the same.",
+        rich_help_panel=RAW_FILES,
     ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before a build of over 100 GB.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before a build of over 100 GB.", rich_help_panel=RUNNING)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would do and what that takes, and stop.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.", rich_help_panel=RUNNING)]
 
 _SUFFIXES = {
     "kb": 10**3,
@@ -96,7 +153,7 @@ def read_ids(path: Path | None) -> frozenset[str] | None:
     return ids
 
 
-class SupplyCommand(TyperCommand):
+class SupplyCommand(Verb):
     """A verb that takes `--NAME DIR` for each `Supplement` of the survey that its command line names."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -135,4 +192,6 @@ def read_supplements(given: list[str] | None) -> dict[str, Path]:
 
 def spec_from(survey: str, out: Path, **options: object) -> BuildSpec:
     """The build a command line asks for."""
+    from mmu.build.spec import BuildSpec
+
     return BuildSpec(survey, Path(out), **options)  # type: ignore[arg-type]

@@ -14,19 +14,27 @@ from mmu.cli import options as o
 def simulate(
     survey: o.SurveyName,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder that becomes an archive in the survey's own layout.")
+        Path,
+        typer.Option("--out", "-o", metavar="DIR", help="Folder that becomes an archive in the survey's layout."),
     ],
     release: o.ReleaseName = None,
-    seed: Annotated[int, typer.Option(help="Seed of the sky; the same seed is the same sky in every survey.")] = 2026,
-    match: Annotated[str, typer.Option(help="Only files whose path contains this.")] = "",
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of the sky; the same seed is the same sky in all surveys.")
+    ] = 2026,
+    match: Annotated[str, typer.Option(metavar="TEXT", help="Only files whose path contains this.")] = "",
     truth: Annotated[
         bool, typer.Option("--truth", help="Also write truth.parquet: what every object really is.")
     ] = False,
 ) -> None:
-    """Write simulated raw files: the names, folders, tables and images the real archive has, of a sky that is known.
+    """Write the simulated sky as a survey's archive would serve it.
 
-    `mmu build SURVEY --source simulated` makes these files as it needs them; write them out to look at them, or to
-    serve them to something else.
+    The names, folders, tables and images that the real archive has.
+    `mmu build SURVEY --source simulated` makes these files as it needs them;
+    write them out to look at them, or to serve them to something else.
+
+    \b
+    mmu simulate gaia --out archive --truth
+    mmu simulate desi --match 11450 --out archive
     """
     from mmu.archive.export import write_archive
     from mmu.build.progress import Progress, human_bytes

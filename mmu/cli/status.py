@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 def status(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="The --out of a build, or a dataset folder in it.")],
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The --out of a build, or a dataset in it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
 ) -> None:
-    """Say how far a build is: running, stopped, or done; what failed, and why.
+    """Say how far a build is, what failed, and why.
 
     Reads the build's folder only, so it can be asked at any time, from any
     machine that sees the disk.
 
     \b
-    mmu status /data
-    mmu status /data/desi --json
+    mmu status data
+    mmu status data/desi --json
     """
     from mmu.build.status import status as read
     from mmu.build.status import summaries

@@ -15,45 +15,72 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from mmu.cli import completion
 from mmu.cli import options as o
+from mmu.cli.help import BATCHES, MATCHING, RUNNING
 
 
 def stream(
     datasets: Annotated[
         list[str],
         typer.Argument(
-            metavar="DATASET...",
-            help="One dataset, or several to be matched, the anchor first, as `mmu crossmatch` takes them; or the OUT "
-            "of a match made earlier.",
+            metavar="DATASET",
+            help="One, or several to be matched, the anchor first, as `mmu crossmatch` takes them; or a match made "
+            "earlier (its OUT).",
+            autocompletion=completion.datasets,
         ),
     ],
-    radius: Annotated[float, typer.Option(help="Largest distance of a match, arcsec.")] = 1.0,
-    how: Annotated[
-        str, typer.Option(help="inner: objects all have; left: all of the anchor; outer: all of all.")
-    ] = "inner",
     columns: Annotated[
-        str | None, typer.Option(help="Only these: legacysurvey.image.flux,desi.spectrum,...; all numbers if left out.")
+        str | None,
+        typer.Option(metavar="NAMES", help="desi.spectrum,gaia.coeff,...; all numbers if left out."),
     ] = None,
-    region: o.RegionText = "all",
-    batch_size: Annotated[int, typer.Option("--batch-size", "-b", help="Objects of a batch.")] = 256,
-    shuffle: Annotated[int | None, typer.Option(help="Seed of the order; that of the sky if left out.")] = None,
-    crop: Annotated[int, typer.Option(help="Pixels a side cut out of the middle of images; 0 for all.")] = 0,
-    dtype: Annotated[str | None, typer.Option(help="float16, bfloat16 or float32 for arrays of floats.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder for decoded row groups, for later runs.")] = None,
-    pool: Annotated[str, typer.Option(help="Memory for the batches that are shuffled among themselves.")] = "1GiB",
-    threads: Annotated[int | None, typer.Option(help="That decode; all cores if left out.")] = None,
-    batches: Annotated[int | None, typer.Option(help="With --stats, stop after so many; an epoch if left out.")] = None,
     stats: Annotated[bool, typer.Option("--stats", help="Stream, and measure.")] = False,
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of the datasets that are given by NAME; MMU_DATA if left out.")
+    batches: Annotated[
+        int | None, typer.Option(metavar="N", help="With --stats, stop after so many; else an epoch.")
+    ] = None,
+    data: o.Data = None,
+    radius: Annotated[
+        float, typer.Option(metavar="ARCSEC", help="Largest distance of a match.", rich_help_panel=MATCHING)
+    ] = 1.0,
+    how: o.How = "inner",
+    region: o.RegionText = "all",
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", "-b", metavar="N", help="Objects of a batch.", rich_help_panel=BATCHES)
+    ] = 256,
+    shuffle: Annotated[
+        int | None,
+        typer.Option(metavar="SEED", help="Shuffle; the order of the sky if left out.", rich_help_panel=BATCHES),
+    ] = None,
+    crop: Annotated[
+        int,
+        typer.Option(metavar="N", help="Pixels a side cut out of images; 0 for all.", rich_help_panel=BATCHES),
+    ] = 0,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE",
+            help="Of floats: float16, bfloat16, float32.",
+            rich_help_panel=BATCHES,
+            autocompletion=completion.choices("float16", "bfloat16", "float32"),
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for decoded row groups, for later.", rich_help_panel=RUNNING),
+    ] = None,
+    pool: Annotated[
+        str, typer.Option(metavar="SIZE", help="Memory for batches, shuffled together.", rich_help_panel=RUNNING)
+    ] = "1GiB",
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="That decode; all cores if left out.", rich_help_panel=RUNNING)
     ] = None,
 ) -> None:
-    """Say what `mmu.stream` gives of these datasets; with --stats, how fast.
+    """Say what `mmu.stream` gives of datasets, and how fast.
 
     \b
     mmu stream data/legacysurvey data/desi
-    mmu stream data/legacysurvey data/desi --stats --shuffle 1 --cache /scratch/cache
-    mmu stream data/ls_x_desi --columns legacysurvey.image.flux,desi.spectrum.flux --stats
+    mmu stream desi gaia --data data --columns desi.spectrum --stats
+    mmu stream data/ls_x_desi --stats --shuffle 1 --cache cache
     """
     if data is not None:
         os.environ["MMU_DATA"] = str(data.absolute())

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 from rich.table import Table
 
-from mmu.survey import Release, Survey
+if TYPE_CHECKING:
+    from mmu.survey import Release, Survey
 
 
 def surveys() -> None:
-    """List the surveys and their releases: modalities, objects, size, coverage, licence.
+    """List surveys and releases: what, how much, where, licence.
 
     Sizes are those of a whole release; `built` is before compression.
     A star marks what a build makes when no release is named.
+
+    \b
+    mmu list
     """
     from mmu.survey import get_survey, survey_names
 

@@ -26,9 +26,15 @@ def verify(
         ),
     ] = None,
 ) -> None:
-    """Check a dataset: counts balance, every checksum holds, every object is where the ledger says.
+    """Check that a dataset is what its ledger says.
 
-    Exit code 1 if anything is missing or altered; each problem names its file.
+    Counts balance, every checksum holds, every object is where the ledger
+    says. Exit code 1 if anything is missing or altered; each problem names
+    its file.
+
+    \b
+    mmu verify data/desi
+    mmu verify data/desi/dr1_main
     """
     from mmu.build.progress import human_bytes
     from mmu.build.verify import verify as check

@@ -1,0 +1,1 @@
+"""Batches of the same objects as several surveys saw them."""
