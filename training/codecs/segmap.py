@@ -64,7 +64,7 @@ def _encoder(width: int, hidden: int, layers: int, halvings: int) -> _Net:
 
 
 def _decoder(width: int, hidden: int, layers: int, doublings: int) -> _Net:
-    widths = [*(width // 2**i for i in range(doublings)), 1]
+    widths = [width, *(width // 2**i for i in range(doublings - 1, 0, -1)), 1]  # as published: 128 before 256
     steps: list[nn.Module] = []
     for old, new in pairwise(widths):
         steps += [nn.ReLU(), nn.ConvTranspose2d(old, new, 4, stride=2, padding=1)]

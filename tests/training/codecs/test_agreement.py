@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import published
 import pytest
 import torch
 from aion import modalities as theirs_of
-from published import CODECS, images, ours, peer, spectra
 from torch import Tensor, nn
 
+from tests.training.codecs.published import CODECS, images, ours, peer, spectra
 from training import codecs
 from training.codecs import Codec
 
@@ -53,11 +52,12 @@ def both(name: str, theirs: nn.Module, own: Codec) -> list[tuple[Tensor, Tensor,
         theirs_ids, ids = theirs.encode(theirs_of.DESISpectrum(**given)), own.encode(**given)
         at = given["wavelength"]
         decoded, mine = theirs.decode(theirs_ids, wavelength=at), own.decode(ids, at)
-        assert torch.equal(decoded.mask, mine.mask)
+        masks = decoded.mask.float(), mine.mask.float()
         whole = theirs.decode(theirs_ids).flux, own.decode(ids).flux
-        return [(theirs_ids, ids, decoded.flux, mine.flux), (theirs_ids, ids, *whole)]
+        return [(theirs_ids, ids, decoded.flux, mine.flux), (theirs_ids, ids, *masks), (theirs_ids, ids, *whole)]
     if name == "segmap":
-        field = torch.rand(3, 100, 100, generator=torch.Generator().manual_seed(2))
+        patches = torch.rand(3, 25, 25, generator=torch.Generator().manual_seed(2)).round()
+        field = patches.repeat_interleave(4, 1).repeat_interleave(4, 2)
         theirs_ids, ids = theirs.encode(theirs_of.LegacySurveySegmentationMap(field=field)), own.encode(field)
         return [(theirs_ids, ids, theirs.decode(theirs_ids).field, own.decode(ids))]
     if name == "catalogue":
@@ -140,7 +140,7 @@ def drop_layer(codec: Codec) -> None:
 
 def shift_table(codec: Codec) -> None:
     table = next(values for key, values in codec.named_buffers() if key.endswith(".table"))
-    table.copy_(table.roll(1).sort().values)
+    table[:-1] = table[1:].clone()
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_the_loss_of_look_up_free_quantisation(tmp_path: Path) -> None:
     codes, loss, _ = theirs(given)
     own_codes, own_loss = own(mine)
     assert torch.allclose(codes, own_codes)
-    assert float(own_loss) == pytest.approx(float(loss), rel=1e-5)
+    assert float(own_loss.detach()) == pytest.approx(float(loss.detach()), rel=1e-5)
     (loss + codes.sum()).backward()
     (own_loss + own_codes.sum()).backward()
     assert torch.allclose(given.grad, mine.grad, rtol=1e-4, atol=1e-6)
@@ -237,5 +237,5 @@ def test_the_loss_of_look_up_free_quantisation(tmp_path: Path) -> None:
 
 def test_published_files_say_which_codec_they_are_of(tmp_path: Path) -> None:
     for name in CODECS:
-        assert ours(name, published.peer(name), tmp_path, compat=None).kind == CODECS[name][1]
+        assert ours(name, peer(name), tmp_path, compat=None).kind == CODECS[name][1]
     assert np.isfinite(codecs.load(tmp_path / "scalar").decode(torch.arange(1024)[:, None]).numpy()).all()
