@@ -1,4 +1,4 @@
-"""Batches for training codecs: one stream a dataset, which of them is next being a function of the seed and the step."""
+"""Batches for training codecs: a stream for each dataset; which is next is a function of the seed and the step."""
 
 from __future__ import annotations
 

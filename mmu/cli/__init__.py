@@ -8,7 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
-from mmu.cli import build, crossmatch, demo, fetch, info, simulate, status, stream, surveys, verify
+from mmu.cli import build, crossmatch, demo, fetch, info, simulate, status, stream, surveys, tokenize, verify
 from mmu.cli.options import SupplyCommand
 from mmu.errors import MmuError
 
@@ -24,6 +24,7 @@ app.command("build", cls=SupplyCommand)(build.build)
 app.command("fetch")(fetch.fetch)
 app.command("crossmatch")(crossmatch.crossmatch)
 app.command("stream")(stream.stream)
+app.command("tokenize")(tokenize.tokenize)
 app.command("status")(status.status)
 app.command("verify")(verify.verify)
 app.command("info")(info.info)

@@ -27,6 +27,8 @@ from training.codecs.quantize import ABSENT, FSQ
 
 SIZE = 96
 """Pixels a side that the published codec looks at."""
+FLOOR = 0.1
+"""Relative error that fluxes have at least, in the loss."""
 LEAST = 32
 """Pixels a side that the universal codec needs."""
 
@@ -178,7 +180,8 @@ class ImageCodec(Codec):
     ) -> Loss:
         """Half the mean chi-square of valid pixels: the Gaussian likelihood, its weights carried to compressed fluxes.
 
-        Undoing the arcsinh of a network's output instead would turn a 5 into 3e19.
+        Undoing the arcsinh of a network's output instead would turn a 5 into 3e19. Errors count as `FLOOR` of the flux at
+        least, or a few pixels of bright stars, with signal to noise of thousands, would be all that is learned.
         """
         given = self.prepare(flux, bands, ivar, mask, present, psf_fwhm)
         latents = self.latents(given)
@@ -186,7 +189,11 @@ class ImageCodec(Codec):
         rows, columns = given.planes.shape[2:]
         planes = self.planes(vectors, given.bands, given.psf_fwhm)[..., :rows, :columns]
         slope = torch.cosh(given.planes / self.gain / self.softening) / self.gain * _units(given.bands, planes)
-        weights = self._cropped(whole("ivar", ivar)).to(planes) * slope.square()
+        inverse = self._cropped(whole("ivar", ivar)).to(planes)
+        flux_there = (
+            torch.sinh(given.planes / self.gain / self.softening) * self.softening * _units(given.bands, planes)
+        )
+        weights = slope.square() * inverse / (1 + inverse * (FLOOR * flux_there).square())
         weights = torch.where(given.valid, weights, 0.0)
         count = given.valid.sum().clamp(min=1)
         chi_square = (weights * (planes - given.planes).square()).sum() / count

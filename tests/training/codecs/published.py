@@ -60,6 +60,10 @@ CODECS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
+BUFFERS = {"running_mean": (0.0, 0.3), "running_var": (1.0, 0.1), "_reservoir": (0.5, 1.0)}
+"""Name -> mean and spread of what is drawn for it."""
+
+
 def peer(name: str, seed: int = 1, **config: Any) -> nn.Module:
     """A codec of the published package, redrawn."""
     import importlib
@@ -80,20 +84,14 @@ def redraw(module: nn.Module, seed: int) -> None:
 
     with torch.no_grad():
         for name, values in module.named_parameters():
-            fan = max(1, values[0].numel()) if values.ndim > 1 else 1
-            if values.ndim > 1 and not name.endswith(("gamma", "beta")):
-                values.copy_(normal(values, 0.0, fan**-0.5))
-            elif name.endswith("weight"):  # of a norm
-                values.copy_(normal(values, 1.0, 0.3))
-            else:
-                values.copy_(normal(values, 0.0, 0.3))
+            matrix = values.ndim > 1 and not name.endswith(("gamma", "beta"))
+            norm = values.ndim == 1 and name.endswith("weight")
+            spread = max(1, values[0].numel()) ** -0.5 if matrix else 0.3
+            values.copy_(normal(values, 1.0 if norm else 0.0, spread))
         for name, values in module.named_buffers():
-            if name.endswith("running_mean"):
-                values.copy_(normal(values, 0.0, 0.3))
-            elif name.endswith("running_var"):
-                values.copy_(normal(values, 1.0, 0.1).abs())
-            elif name.endswith("_reservoir"):
-                values.copy_(normal(values, 0.5, 1.0))
+            if name.endswith(tuple(BUFFERS)):
+                mean, spread = BUFFERS[name.rpartition(".")[2]]
+                values.copy_(normal(values, mean, spread))
     for part in module.modules():
         if hasattr(part, "_generate_index_to_val"):
             part._generate_index_to_val()

@@ -106,7 +106,7 @@ class TestCatalogue(Contract):
 
     def fitted(self, codec: Any) -> None:
         for _ in range(2):
-            codec.fit(**{k: v for k, v in self.arguments().items()})
+            codec.fit(**self.arguments())
         codec.finish()
 
 
