@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from crossmatch.sources import own_name
 from mmu.dataset import Dataset
 from mmu.decoding import decode
 from mmu.errors import UsageError
@@ -56,7 +57,7 @@ def fit_quantiles(
     for path in paths:
         dataset = opened(path)
         for row in MODALITIES.values():
-            source = row.source(dataset.path.resolve().parent.name)
+            source = row.source(own_name(path)[0])
             wanted = row.codec not in _NETWORKS and (row.codec == "catalog") == only_catalogue
             if wanted and source is not None and source.column in dataset.columns:
                 listed = found.setdefault(row.codec, [])

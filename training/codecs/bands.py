@@ -27,6 +27,7 @@ class Band:
         scale: arcsec a pixel.
         psf_fwhm: typical, arcsec; images that say their own override it.
         clamp: largest absolute flux, in the stamps' unit, that a codec looks at.
+        noise: order of a pixel's error, in the stamps' unit.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Band:
     scale: float
     psf_fwhm: float
     clamp: float
+    noise: float
 
     @property
     def per_nanomaggy(self) -> float:
@@ -55,17 +57,17 @@ class Band:
 
 
 _HSC = [
-    Band("hsc-g", 4809, 1420, 27.0, 0.168, 0.79, 80),
-    Band("hsc-r", 6195, 1490, 27.0, 0.168, 0.75, 110),
-    Band("hsc-i", 7711, 1520, 27.0, 0.168, 0.61, 200),
-    Band("hsc-z", 8912, 770, 27.0, 0.168, 0.68, 330),
-    Band("hsc-y", 9764, 790, 27.0, 0.168, 0.68, 500),
+    Band("hsc-g", 4809, 1420, 27.0, 0.168, 0.79, 80, 0.015),
+    Band("hsc-r", 6195, 1490, 27.0, 0.168, 0.75, 110, 0.02),
+    Band("hsc-i", 7711, 1520, 27.0, 0.168, 0.61, 200, 0.022),
+    Band("hsc-z", 8912, 770, 27.0, 0.168, 0.68, 330, 0.035),
+    Band("hsc-y", 9764, 790, 27.0, 0.168, 0.68, 500, 0.053),
 ]
 _DES = [
-    Band("des-g", 4810, 1300, ZERO_POINT, 0.262, 1.29, 6),
-    Band("des-r", 6417, 1480, ZERO_POINT, 0.262, 1.17, 15),
-    Band("des-i", 7814, 1470, ZERO_POINT, 0.262, 1.11, 20),
-    Band("des-z", 9176, 1520, ZERO_POINT, 0.262, 1.11, 25),
+    Band("des-g", 4810, 1300, ZERO_POINT, 0.262, 1.29, 6, 0.0045),
+    Band("des-r", 6417, 1480, ZERO_POINT, 0.262, 1.17, 15, 0.0055),
+    Band("des-i", 7814, 1470, ZERO_POINT, 0.262, 1.11, 20, 0.0105),
+    Band("des-z", 9176, 1520, ZERO_POINT, 0.262, 1.11, 25, 0.014),
 ]
 _BOK = [
     replace(_DES[0], name="bass-g", wavelength=4776, width=1440, psf_fwhm=1.9),
@@ -73,7 +75,7 @@ _BOK = [
     replace(_DES[3], name="mzls-z", wavelength=9203, width=1550, psf_fwhm=1.2),
 ]
 _JWST = [
-    Band(name, wavelength, width, 28.9, 0.04 if wavelength > 22000 else 0.02, psf_fwhm, 5000)
+    Band(name, wavelength, width, 28.9, 0.04 if wavelength > 22000 else 0.02, psf_fwhm, 5000, 0.02)
     for name, wavelength, width, psf_fwhm in (
         ("f090w", 9022, 1773, 0.033),
         ("f115w", 11543, 2055, 0.040),

@@ -27,6 +27,8 @@ from training.codecs.quantize import ABSENT, FSQ
 
 SIZE = 96
 """Pixels a side that the published codec looks at."""
+AMPLITUDE = 0.2
+"""Compressed flux of the universal codec, over arcsinh(flux / noise)."""
 FLOOR = 0.1
 """Relative error that fluxes have at least, in the loss."""
 LEAST = 32
@@ -59,7 +61,8 @@ class ImageCodec(Codec):
         quantizer_levels: of each of `embedding_dim` channels.
         hidden_dims: channels of the latents; multisurvey_projection_dims: channels that bands are projected to.
         n_compressions: times the size is halved; num_consecutive: residual units between.
-        range_compression_factor, mult_factor: softening of the arcsinh, nanomaggies, and the gain after it.
+        range_compression_factor, mult_factor: softening of the arcsinh, nanomaggies, and the gain after it; the
+            universal codec softens by each band's noise instead, as surveys differ in depth by a factor of a hundred.
         channels: "aion" for the nine published bands, "universal" for any.
         stem: "magvit", or "patchify" in steps of `patch` pixels.
     """
@@ -165,7 +168,7 @@ class ImageCodec(Codec):
         planes = self.planes(vectors, wanted, seeing)
         if not self.as_published:
             planes = planes.clamp(-self._largest(wanted), self._largest(wanted))  # sinh of more is astronomical
-        flux = torch.sinh(planes / self.gain / self.softening) * self.softening * _units(wanted, planes)
+        flux = self._expanded(planes, wanted) * _units(wanted, planes)
         return torch.where((ids >= 0).all(1)[:, None, None, None], flux, torch.nan)
 
     def loss(
@@ -180,20 +183,17 @@ class ImageCodec(Codec):
     ) -> Loss:
         """Half the mean chi-square of valid pixels: the Gaussian likelihood, its weights carried to compressed fluxes.
 
-        Undoing the arcsinh of a network's output instead would turn a 5 into 3e19. Errors count as `FLOOR` of the flux at
-        least, or a few pixels of bright stars, with signal to noise of thousands, would be all that is learned.
+        Undoing the arcsinh of a network's output instead would turn a 5 into 3e19. Errors count as `FLOOR` of the flux
+        at least, or a few pixels of bright stars, with signal to noise of thousands, would be all that is learned.
         """
         given = self.prepare(flux, bands, ivar, mask, present, psf_fwhm)
         latents = self.latents(given)
         vectors, extra = self.quantizer(latents)
         rows, columns = given.planes.shape[2:]
         planes = self.planes(vectors, given.bands, given.psf_fwhm)[..., :rows, :columns]
-        slope = torch.cosh(given.planes / self.gain / self.softening) / self.gain * _units(given.bands, planes)
-        inverse = self._cropped(whole("ivar", ivar)).to(planes)
-        flux_there = (
-            torch.sinh(given.planes / self.gain / self.softening) * self.softening * _units(given.bands, planes)
-        )
-        weights = slope.square() * inverse / (1 + inverse * (FLOOR * flux_there).square())
+        inverse = self._cropped(whole("ivar", ivar)).to(planes) * _units(given.bands, planes).square()
+        truth, slope = self._expanded(given.planes, given.bands), self._slope(given.planes, given.bands)
+        weights = slope.square() * inverse / (1 + inverse * (FLOOR * truth).square())
         weights = torch.where(given.valid, weights, 0.0)
         count = given.valid.sum().clamp(min=1)
         chi_square = (weights * (planes - given.planes).square()).sum() / count
@@ -218,7 +218,7 @@ class ImageCodec(Codec):
         planes, valid = self._cropped(planes).to(device), self._cropped(valid).to(device)
         bound = torch.tensor([band.clamp for band in found], device=device)[:, None, None]
         planes = torch.where(valid, planes, 0.0).clamp(-bound, bound) / _units(found, planes)
-        planes = torch.arcsinh(planes / self.softening) * self.softening * self.gain
+        planes = self._compressed(planes, found)
         seeing = None if psf_fwhm is None else _like("psf_fwhm", whole("psf_fwhm", psf_fwhm), planes.shape[:2])
         there = valid.flatten(2).any(2) if present is not None else torch.ones_like(valid[:, :, 0, 0])
         return Prepared(planes, valid, there, found, seeing)
@@ -258,8 +258,33 @@ class ImageCodec(Codec):
     def _largest(self, bands: list[Band]) -> Tensor:
         """The compressed flux of each band's bound, (bands, 1, 1)."""
         bound = torch.tensor([band.clamp / band.per_nanomaggy for band in bands])
-        device = self.pre_quant_proj.weight.device
-        return (torch.arcsinh(bound / self.softening) * self.softening * self.gain)[:, None, None].to(device)
+        return self._compressed(bound[:, None, None].to(self.pre_quant_proj.weight.device), bands)
+
+    def _soft(self, bands: list[Band], like: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Nanomaggies at which the arcsinh bends, and the compressed flux that it gives there, over arcsinh(1)."""
+        if not self.universal:
+            return torch.full((len(bands), 1, 1), self.softening, device=like.device), self.softening * self.gain
+        noise = torch.tensor([band.noise / band.per_nanomaggy for band in bands], device=like.device)
+        return noise[:, None, None], AMPLITUDE
+
+    def _compressed(self, flux: Tensor, bands: list[Band]) -> Tensor:
+        """Of nanomaggies; for the published bands in the order of operations of the published package."""
+        if not self.universal:
+            return torch.arcsinh(flux / self.softening) * self.softening * self.gain
+        soft, amplitude = self._soft(bands, flux)
+        return torch.arcsinh(flux / soft) * amplitude
+
+    def _expanded(self, planes: Tensor, bands: list[Band]) -> Tensor:
+        """Nanomaggies of compressed fluxes."""
+        if not self.universal:
+            return torch.sinh(planes / self.gain / self.softening) * self.softening
+        soft, amplitude = self._soft(bands, planes)
+        return torch.sinh(planes / amplitude) * soft
+
+    def _slope(self, planes: Tensor, bands: list[Band]) -> Tensor:
+        """By how many nanomaggies a flux grows with its compressed value."""
+        soft, amplitude = self._soft(bands, planes)
+        return torch.cosh(planes / amplitude) * soft / amplitude
 
 
 def _units(bands: list[Band], like: Tensor) -> Tensor:
