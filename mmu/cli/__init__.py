@@ -24,6 +24,7 @@ from mmu.cli import (
     status,
     stream,
     surveys,
+    tokenize,
     verify,
 )
 from mmu.cli.help import App, Group
@@ -44,6 +45,7 @@ app.command("build", cls=SupplyCommand)(build.build)
 app.command("fetch")(fetch.fetch)
 app.command("crossmatch")(crossmatch.crossmatch)
 app.command("stream")(stream.stream)
+app.command("tokenize")(tokenize.tokenize)
 app.command("status")(status.status)
 app.command("verify")(verify.verify)
 app.command("publish")(publish.publish)

@@ -1,0 +1,77 @@
+"""`mmu tokenize`: datasets as tokens of codecs, for a model to train on."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+
+def tokenize(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...", help="A dataset, or the OUT of a match; each becomes a folder of its own below --out."
+        ),
+    ],
+    codecs: Annotated[Path, typer.Option(help="Folder of codecs, as `python -m training.train_codec` writes them.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the token shards: OUT/NAME.")],
+    only: Annotated[
+        str | None,
+        typer.Option(help="Only these modalities: tok_image,tok_z,...; all there are codecs for if left out."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", help="Objects that are encoded at once.")] = 64,
+    threads: Annotated[int, typer.Option(help="Partitions at a time.")] = 1,
+    device: Annotated[str, typer.Option(help="Where codecs run: cpu, cuda, ...")] = "cpu",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the datasets that are given by NAME; MMU_DATA if left out.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and stop.")] = False,
+) -> None:
+    """Encode datasets with codecs: a token shard for each sky partition, objects and ids kept.
+
+    Run the same command again to resume; partitions that are done stay.
+
+    \b
+    python -m training.train_codec image --data data/legacysurvey --out codecs
+    mmu tokenize data/legacysurvey data/ls_x_desi --codecs codecs --out tokens
+    """
+    if data is not None:
+        os.environ["MMU_DATA"] = str(data.absolute())
+    tokens = importlib.import_module("training.tokens")
+    console = Console(highlight=False, soft_wrap=True)
+    for path in paths:
+        plan = tokens.plan(path, codecs, only.split(",") if only else None)
+        _describe(plan, console)
+        if dry_run:
+            continue
+        for codec in plan.codecs.values():
+            codec.to(device)
+        _write(tokens, plan, out, console, batch_size, threads)
+
+
+def _describe(plan: Any, console: Console) -> None:
+    keys = list(dict.fromkeys(task.row.key for task in plan.tasks))
+    count = sum(task.row.tokens for task in {task.row.key: task for task in plan.tasks}.values())
+    console.print(f"{plan.name}: {len(plan.samples):,} objects, {len(keys)} modalities, at most {count:,} tokens each")
+    console.print(f"  {' '.join(keys)}", markup=False)
+
+
+def _write(tokens: Any, plan: Any, out: Path, console: Console, batch_size: int, threads: int) -> None:
+    started = time.perf_counter()
+    done = [0, 0]
+
+    def settled(shard: Any) -> None:
+        done[0] += 1
+        done[1] += shard.rows
+        rate = done[1] / (time.perf_counter() - started)
+        console.print(f"  {done[0]} of {len(plan.leaves)} partitions, {done[1]:,} objects, {rate:,.1f} objects/s")
+
+    shards = tokens.tokenise(plan, out, batch=batch_size, threads=threads, settled=settled)
+    size = sum(shard.bytes for shard in shards)
+    console.print(f"{out / plan.name}: {sum(s.rows for s in shards):,} objects, {size / 1e6:,.1f} MB", markup=False)

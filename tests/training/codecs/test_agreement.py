@@ -1,0 +1,241 @@
+"""Our codecs beside those of the published package, on the same files: the same ids, decoded to the same values."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from aion import modalities as theirs_of
+from torch import Tensor, nn
+
+from tests.training.codecs.published import CODECS, images, ours, peer, spectra
+from training import codecs
+from training.codecs import Codec
+
+DES, HSC = ["DES-G", "DES-R", "DES-I", "DES-Z"], ["HSC-G", "HSC-R", "HSC-I", "HSC-Z", "HSC-Y"]
+
+
+def numbers(name: str) -> Tensor:
+    random = torch.Generator().manual_seed(9)
+    if name == "multi_scalar":
+        return torch.randn(200, 55, generator=random) * torch.logspace(-1, 2, 55)
+    if name == "grid_scalar":
+        return torch.rand(5000, generator=random) * 1.4 - 0.2
+    return torch.randn(5000, generator=random) * 3 + 1
+
+
+def lists() -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(5)
+    there = torch.rand(6, 20, generator=random) < 0.6
+    columns = {key: torch.randint(0, 96, (6, 20), generator=random) for key in ("X", "Y")}
+    shapes = {key: torch.randn(6, 20, generator=random) for key in ("SHAPE_E1", "SHAPE_E2", "SHAPE_R")}
+    return {key: torch.where(there, values, 9999) for key, values in {**columns, **shapes}.items()}
+
+
+def both(name: str, theirs: nn.Module, own: Codec) -> list[tuple[Tensor, Tensor, Any, Any]]:
+    """(their ids, our ids, what theirs decode to, what ours do) for each kind of input."""
+    if name == "image":
+        out = []
+        for bands in (DES, HSC, ["DES-G", "DES-Z"]):
+            image = images(bands)
+            ids = own.encode(image.flux, bands)
+            theirs_ids = theirs.encode(type(image)(flux=image.flux.clone(), bands=bands))
+            want = DES[::-1]  # theirs cannot decode HSC
+            out.append((theirs_ids, ids, theirs.decode(theirs_ids, bands=want).flux, own.decode(ids, want)))
+        return out
+    if name == "spectrum":
+        given = spectra()
+        theirs_ids, ids = theirs.encode(theirs_of.DESISpectrum(**given)), own.encode(**given)
+        at = given["wavelength"]
+        decoded, mine = theirs.decode(theirs_ids, wavelength=at), own.decode(ids, at)
+        masks = decoded.mask.float(), mine.mask.float()
+        whole = theirs.decode(theirs_ids).flux, own.decode(ids).flux
+        return [(theirs_ids, ids, decoded.flux, mine.flux), (theirs_ids, ids, *masks), (theirs_ids, ids, *whole)]
+    if name == "segmap":
+        patches = torch.rand(3, 25, 25, generator=torch.Generator().manual_seed(2)).round()
+        field = patches.repeat_interleave(4, 1).repeat_interleave(4, 2)
+        theirs_ids, ids = theirs.encode(theirs_of.LegacySurveySegmentationMap(field=field)), own.encode(field)
+        return [(theirs_ids, ids, theirs.decode(theirs_ids).field, own.decode(ids))]
+    if name == "catalogue":
+        theirs_ids, ids = theirs.encode(theirs_of.LegacySurveyCatalog(**lists())), own.encode(**lists())
+        decoded = theirs.decode(theirs_ids)
+        return [(theirs_ids, ids, getattr(decoded, key), values) for key, values in own.decode(ids).items()]
+    values = numbers(name)
+    theirs_ids, ids = theirs.encode(theirs.modality(value=values)), own.encode(values)
+    decoded, mine = theirs.decode(theirs_ids).value, own.decode(ids)
+    return [(theirs_ids.reshape(ids.shape), ids, decoded, mine)]
+
+
+def differences(name: str, theirs: nn.Module, own: Codec) -> tuple[float, float]:
+    """The share of ids that differ, and the largest relative difference of decoded values."""
+    ids, values = [], [0.0]
+    with torch.no_grad():
+        for their_ids, own_ids, decoded, mine in both(name, theirs, own):
+            assert their_ids.shape == own_ids.shape
+            ids.append(float((their_ids.long() != own_ids.long()).float().mean()))
+            scale = decoded.abs().clamp(min=1.0)
+            values.append(float(((decoded - mine).abs() / scale).nan_to_num(nan=0.0).max()))
+    return max(ids), max(values)
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_ids_are_identical_and_decode_alike(name: str, tmp_path: Path) -> None:
+    theirs = peer(name)
+    own = ours(name, theirs, tmp_path)
+    with torch.no_grad():
+        used = {len(ids.unique()) for ids, *_ in both(name, theirs, own)}
+    assert min(used) > 20, "so few ids could agree by chance"
+    wrong, apart = differences(name, theirs, own)
+    assert wrong == 0.0
+    assert apart <= 1e-4
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_what_we_write_loads_there(name: str, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    theirs = peer(name)
+    own = ours(name, theirs, tmp_path / "theirs", compat=None)
+    own.save(tmp_path / "written", published=True)
+    again = peer(name, seed=2)
+    state = load_file(tmp_path / "written" / "model.safetensors")
+    again.load_state_dict(state, strict=True)
+    assert all(torch.equal(values, again.state_dict()[key]) for key, values in theirs.state_dict().items())
+    config = json.loads((tmp_path / "written" / "config.json").read_text())
+    assert CODECS[name][2].items() <= config.items()
+
+
+def swap_norms(codec: Codec) -> None:
+    blocks = [module for key, module in codec.named_modules() if key.endswith("norm") and hasattr(module, "weight")]
+    pairs = [(a, b) for i, a in enumerate(blocks) for b in blocks[i + 1 :] if a.weight.shape == b.weight.shape]
+    first, second = pairs[0]
+    state = [{key: values.clone() for key, values in one.state_dict().items()} for one in (first, second)]
+    first.load_state_dict(state[1])
+    second.load_state_dict(state[0])
+
+
+def drop_response_norm(codec: Codec) -> None:
+    block = next(module for key, module in codec.named_modules() if key.endswith("grn") and "encoder" in key)
+    block.forward = lambda x: x  # type: ignore[method-assign]
+
+
+def drop_unit(codec: Codec) -> None:
+    unit = next(module for key, module in codec.named_modules() if type(module).__name__ == "ResidualUnit")
+    unit.forward = lambda x: x  # type: ignore[method-assign]
+
+
+def drop_gate(codec: Codec) -> None:
+    gate = next(module for key, module in codec.named_modules() if type(module).__name__ == "SqueezeExcite")
+    gate.forward = lambda x: x  # type: ignore[method-assign]
+
+
+def drop_layer(codec: Codec) -> None:
+    layer = next(module for key, module in codec.named_modules() if type(module).__name__ == "_Layer")
+    layer.forward = lambda x: x  # type: ignore[method-assign]
+
+
+def shift_table(codec: Codec) -> None:
+    table = next(values for key, values in codec.named_buffers() if key.endswith(".table"))
+    table[:-1] = table[1:].clone()
+
+
+@pytest.mark.parametrize(
+    ("name", "mutation"),
+    [
+        ("image", drop_unit),
+        ("image", drop_gate),
+        ("spectrum", swap_norms),
+        ("spectrum", drop_response_norm),
+        ("segmap", drop_layer),
+        ("scalar", shift_table),
+        ("log_scalar", shift_table),
+        ("multi_scalar", shift_table),
+        ("catalogue", shift_table),
+    ],
+)
+def test_a_mutation_breaks_the_agreement(name: str, mutation: Any, tmp_path: Path) -> None:
+    theirs = peer(name)
+    own = ours(name, theirs, tmp_path)
+    mutation(own)
+    wrong, apart = differences(name, theirs, own)
+    assert wrong > 0.0
+    assert apart > 1e-4
+
+
+def test_ids_do_not_depend_on_compat_for_good_data(tmp_path: Path) -> None:
+    theirs = peer("image")
+    image = images(HSC)
+    ids = ours("image", theirs, tmp_path, compat=None).encode(image.flux, HSC)
+    assert torch.equal(ids, theirs.encode(type(image)(flux=image.flux.clone(), bands=HSC)))
+    spectrum = peer("spectrum")
+    given = spectra()
+    own = ours("spectrum", spectrum, tmp_path, compat=None)
+    assert torch.equal(own.encode(**given), spectrum.encode(theirs_of.DESISpectrum(**given)))
+
+
+@pytest.mark.slow
+def test_the_published_size_of_the_image_codec(tmp_path: Path) -> None:
+    """70 million parameters, as published."""
+    size = {"hidden_dims": 512, "multisurvey_projection_dims": 54, "num_consecutive": 4}
+    theirs = peer("image", **size)
+    own = ours("image", theirs, tmp_path, **size)
+    assert sum(values.numel() for values in own.parameters()) == pytest.approx(70.06e6, rel=1e-3)
+    image = images(DES, count=1)
+    with torch.no_grad():
+        ids = own.encode(image.flux, DES)
+        wanted = theirs.encode(type(image)(flux=image.flux.clone(), bands=DES))
+        assert torch.equal(ids, wanted)
+        theirs_flux, own_flux = theirs.decode(wanted, bands=DES).flux, own.decode(ids, DES)
+    assert float(((theirs_flux - own_flux).abs() / theirs_flux.abs().clamp(min=1)).max()) <= 1e-4
+
+
+def test_every_code_of_the_quantisers(tmp_path: Path) -> None:
+    from aion.codecs.quantizers import FiniteScalarQuantizer, LucidrainsLFQ, ScalarLinearQuantizer
+
+    from training.codecs.quantize import FSQ, LFQ, LinearGrid
+
+    for levels in ([7, 5, 5, 5, 5], [8, 5, 5, 5], [8, 6, 4]):
+        theirs, own = FiniteScalarQuantizer(levels), FSQ(levels)
+        ids = torch.arange(own.vocabulary, dtype=torch.int32)[None]
+        assert torch.equal(theirs.decode(ids), own.decode(ids))
+        vectors = torch.randn(50, len(levels), 40, generator=torch.Generator().manual_seed(1)) * 2
+        assert torch.equal(theirs.encode(vectors), own.encode(vectors))
+        assert torch.allclose(theirs.quantize(vectors), own(vectors)[0], atol=1e-6)
+    lfq, own_lfq = LucidrainsLFQ(dim=10, codebook_size=1024), LFQ(10)
+    ids = torch.arange(1024, dtype=torch.int32)[None]
+    assert torch.equal(lfq.decode(ids), own_lfq.decode(ids))
+    assert torch.equal(own_lfq.encode(own_lfq.decode(ids)), ids)
+    grid, own_grid = ScalarLinearQuantizer(1024, (-1, 5)), LinearGrid(1024, -1, 5)
+    values = torch.linspace(-1.5, 5.5, 20_001)
+    assert torch.equal(grid.encode(values), own_grid.encode(values))
+    assert torch.equal(grid.decode(ids), own_grid.decode(ids))
+    reachable = own_grid.encode(torch.log10(torch.logspace(-3, 7, 200_000).clamp(0.1) + 1)).unique()
+    assert 1024 - int(reachable.max()) - 1 == 0
+    assert int(reachable.min()) == 178
+
+
+def test_the_loss_of_look_up_free_quantisation(tmp_path: Path) -> None:
+    from aion.codecs.quantizers import LucidrainsLFQ
+
+    from training.codecs.quantize import LFQ
+
+    vectors = torch.randn(3, 10, 40, generator=torch.Generator().manual_seed(1)) * 0.02
+    theirs, own = LucidrainsLFQ(dim=10, codebook_size=1024).train(), LFQ(10)
+    given, mine = vectors.clone().requires_grad_(), vectors.clone().requires_grad_()
+    codes, loss, _ = theirs(given)
+    own_codes, own_loss = own(mine)
+    assert torch.allclose(codes, own_codes)
+    assert float(own_loss.detach()) == pytest.approx(float(loss.detach()), rel=1e-5)
+    (loss + codes.sum()).backward()
+    (own_loss + own_codes.sum()).backward()
+    assert torch.allclose(given.grad, mine.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_published_files_say_which_codec_they_are_of(tmp_path: Path) -> None:
+    for name in CODECS:
+        assert ours(name, peer(name), tmp_path, compat=None).kind == CODECS[name][1]
+    assert np.isfinite(codecs.load(tmp_path / "scalar").decode(torch.arange(1024)[:, None]).numpy()).all()

@@ -1,0 +1,141 @@
+"""The image codec: bands, sizes, masks; what the universal one knows of a filter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mmu.errors import UsageError
+from training.codecs.bands import BANDS, PUBLISHED, find
+from training.codecs.image import ImageCodec
+
+SMALL = {"hidden_dims": 16, "multisurvey_projection_dims": 6, "num_consecutive": 1}
+
+
+def universal(**more: Any) -> ImageCodec:
+    torch.manual_seed(2)
+    codec = ImageCodec(channels="universal", stem="patchify", patch=8, **{**SMALL, **more}).eval()
+    with torch.no_grad():
+        for values in codec.parameters():
+            values.add_(0.1 * torch.randn_like(values))
+    return codec
+
+
+def flux(bands: int, side: int | tuple[int, int] = 96, count: int = 2) -> Any:
+    shape = (side, side) if isinstance(side, int) else side
+    return np.random.default_rng(1).normal(0, 0.3, (count, bands, *shape)).astype(np.float32)
+
+
+def test_the_published_bands_are_those_of_the_package() -> None:
+    index = pytest.importorskip("aion.codecs.preprocessing.band_to_index")
+    assert list(PUBLISHED) == [name.lower() for name in index.BAND_TO_INDEX]
+    assert {name: BANDS[name.lower()].clamp for name in index.BAND_CENTER_MAX} == index.BAND_CENTER_MAX
+    assert BANDS["hsc-g"].per_nanomaggy == pytest.approx(63.0957, rel=1e-5)
+
+
+def test_bands_are_found_by_name_of_any_case_and_refused_in_words() -> None:
+    assert [band.name for band in find(["DES-G", "des-z"])] == ["des-g", "des-z"]
+    with pytest.raises(UsageError, match="Did you mean 'des-g'"):
+        find(["des-gg"])
+    with pytest.raises(UsageError, match="each once"):
+        find(["des-g", "DES-G"])
+    with pytest.raises(UsageError, match="Unknown band 'f444w'"):
+        ImageCodec(**SMALL).encode(flux(1), ["f444w"])
+
+
+def test_every_band_of_the_builders_surveys_is_known() -> None:
+    from mmu.survey import get_survey
+
+    assert {name for release in get_survey("jwst").releases for name in release.facts["bands"]} <= set(BANDS)
+    legacy = {name for release in get_survey("legacysurvey").releases for name in release.facts["band_names"].values()}
+    assert legacy <= set(BANDS)
+
+
+@pytest.mark.parametrize("side", [32, 40, 96, 101, (48, 120)])
+def test_the_universal_codec_takes_any_size(side: Any) -> None:
+    codec, images = universal(), flux(2, side)
+    grid = codec.tokens(images.shape)
+    ids = codec.encode(images, ["des-g", "des-r"])
+    assert ids.shape == (2, grid[0] * grid[1])
+    assert codec.decode(ids, ["des-g"], grid=(grid[0], grid[1])).shape == (2, 1, grid[0] * 8, grid[1] * 8)
+
+
+def test_what_pads_an_image_is_like_what_is_masked() -> None:
+    codec, small = universal(), flux(1, 60)
+    large = np.full((2, 1, 64, 64), 7.0, np.float32)
+    large[:, :, :60, :60] = small
+    mask = np.zeros(large.shape, bool)
+    mask[:, :, :60, :60] = True
+    assert torch.equal(codec.encode(small, ["des-g"]), codec.encode(large, ["des-g"], mask=mask))
+
+
+@pytest.mark.parametrize("how", ["nan", "mask", "ivar"])
+def test_bad_pixels_tell_nothing_of_their_flux(how: str) -> None:
+    codec, bands = universal(), ["des-g", "des-r"]
+    ids = []
+    for value in (3.0, -5.0):
+        images = flux(2)
+        images[:, 1, 20:40, 20:40] = np.nan if how == "nan" else value
+        bad = np.zeros(images.shape, bool)
+        bad[:, 1, 20:40, 20:40] = True
+        more = {"mask": {"mask": ~bad}, "ivar": {"ivar": (~bad).astype(np.float32)}, "nan": {}}[how]
+        ids.append(codec.encode(images, bands, **more))
+    assert torch.equal(*ids)
+    assert int(ids[0].min()) >= 0
+    assert not torch.equal(ids[0], codec.encode(flux(2), bands))
+
+
+def test_the_facts_of_a_filter_matter() -> None:
+    codec, images = universal(), flux(2)
+    there = codec.encode(images, ["des-g", "des-r"])
+    assert not torch.equal(there, codec.encode(images, ["des-z", "des-r"]))
+    assert not torch.equal(there, codec.encode(images, ["des-g", "des-r"], psf_fwhm=np.full((2, 2), 3.0)))
+    swapped = codec.encode(images[:, ::-1].copy(), ["des-r", "des-g"])
+    assert torch.equal(there, swapped)
+
+
+def test_a_band_that_an_image_lacks_is_as_if_it_had_not_been_given() -> None:
+    for codec in (universal(), ImageCodec(**SMALL).eval()):
+        images = flux(3)
+        images[1, 2] = 0
+        present = np.array([[True, True, True], [True, True, False]])
+        together = codec.encode(images, ["des-g", "des-r", "des-z"], present=present)
+        alone = codec.encode(images[1:, :2], ["des-g", "des-r"])
+        assert torch.equal(together[1:], alone)
+
+
+def test_what_is_decoded_stays_within_the_bounds() -> None:
+    codec = universal()
+    with torch.no_grad():
+        codec.bands.outwards[-1].bias.fill_(50.0)
+    decoded = codec.decode(codec.encode(flux(1), ["hsc-g"]), ["hsc-g", "f444w"])
+    assert torch.isfinite(decoded).all()
+    assert float(decoded[:, 0].max()) == pytest.approx(80, rel=1e-3)
+    assert float(decoded[:, 1].max()) == pytest.approx(5000, rel=1e-3)
+
+
+def test_the_loss_has_gradients_and_ignores_bad_pixels() -> None:
+    codec, images = universal().train(), flux(2)
+    ivar = np.full(images.shape, 100.0, np.float32)
+    ivar[:, :, :10] = 0
+    first = codec.loss(images, ["des-g", "des-r"], ivar=ivar)
+    images[:, :, :10] = np.nan
+    again = codec.loss(images, ["des-g", "des-r"], ivar=ivar)
+    assert float(first.value.detach()) == float(again.value.detach())
+    again.value.backward()  # type: ignore[no-untyped-call]
+    assert all(values.grad is not None and torch.isfinite(values.grad).all() for values in codec.parameters())
+
+
+def test_shapes_that_do_not_agree_are_refused() -> None:
+    codec = universal()
+    with pytest.raises(UsageError, match=r"mask has the shape \(2, 2, 95, 96\)"):
+        codec.encode(flux(2), ["des-g", "des-r"], mask=np.ones((2, 2, 95, 96), bool))
+    with pytest.raises(UsageError, match="at least 32"):
+        codec.encode(flux(1, 31), ["des-g"])
+    with pytest.raises(UsageError, match="10 ids do not fill"):
+        codec.decode(torch.zeros(1, 10, dtype=torch.int32), ["des-g"])
+    with pytest.raises(UsageError, match="differs from"):
+        ImageCodec(embedding_dim=4)

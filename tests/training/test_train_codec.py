@@ -1,0 +1,151 @@
+"""Training codecs: the loss falls, a killed run goes on to the same weights, what cannot be done is said."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mmu.errors import FormatError, UsageError
+from training import checkpoint, codecs
+from training.batches import Batches
+from training.fit import CHECKPOINT, LOG, Fit
+from training.recipes import CODECS, CodecRecipe
+from training.train_codec import main
+
+IMAGE = replace(
+    CODECS["image-tiny"],
+    config={**CODECS["image-tiny"].config, "hidden_dims": 16, "multisurvey_projection_dims": 4},
+    steps=12, batch_size=6, warm_up=2, ema=0.9,
+)  # fmt: skip
+SPECTRUM = replace(
+    CODECS["spectrum-tiny"],
+    config={
+        "encoder_depths": (1, 1, 1, 1), "encoder_dims": (4, 4, 8, 8), "decoder_depths": (1, 1, 1, 1),
+        "decoder_dims": (8, 4, 4, 2), "latent_channels": 8,
+    },
+    steps=4, batch_size=4, warm_up=1,
+)  # fmt: skip
+
+
+def fit(recipe: CodecRecipe, path: Path, out: Path, seed: int = 0) -> Fit:
+    batches = Batches(recipe.kind, [str(path)], recipe.batch_size, seed, crop=recipe.crop, threads=1)
+    return Fit(recipe, batches, out, seed)
+
+
+def entries(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / LOG).read_text().splitlines()]
+
+
+def test_the_loss_of_images_falls_and_is_logged(sky: dict[str, Path], tmp_path: Path) -> None:
+    recipe = replace(IMAGE, steps=30, learning_rate=3e-3)
+    run = fit(recipe, sky["legacysurvey"], tmp_path)
+    run.run(recipe.steps, 10, 100, lambda entry: None)
+    log = entries(tmp_path)
+    assert [entry["step"] for entry in log] == [10, 20, 30]
+    assert log[-1]["loss"] < 0.8 * log[0]["loss"]
+    assert all(1 <= entry["perplexity"] <= 4375 - entry["dead_codes"] for entry in log)
+    assert all(0 <= entry["data_wait"] <= 1 for entry in log)
+    codec = codecs.load(run.finish(tmp_path / "codecs"))
+    assert codec.trained["steps"] == 30
+    assert codec.trained["objects"] == {"legacysurvey": 24}
+
+
+@pytest.mark.parametrize(("recipe", "survey"), [(IMAGE, "legacysurvey"), (SPECTRUM, "desi")])
+def test_a_resumed_run_ends_with_the_same_weights(
+    recipe: CodecRecipe, survey: str, sky: dict[str, Path], tmp_path: Path
+) -> None:
+    whole, half = fit(recipe, sky[survey], tmp_path / "whole"), fit(recipe, sky[survey], tmp_path / "half")
+    whole.run(recipe.steps, 100, 100, lambda entry: None)
+    half.run(recipe.steps // 2, 100, 100, lambda entry: None)
+    again = fit(recipe, sky[survey], tmp_path / "half")
+    assert again.resume()
+    assert again.step == recipe.steps // 2
+    again.run(recipe.steps, 100, 100, lambda entry: None)
+    for name, values in whole.codec.state_dict().items():
+        assert torch.equal(values, again.codec.state_dict()[name]), name
+    assert all(torch.equal(values, again.average[name]) for name, values in whole.average.items())
+    assert codecs.digest(whole.finish(tmp_path / "a")) == codecs.digest(again.finish(tmp_path / "b"))
+
+
+def test_another_run_is_not_resumed(sky: dict[str, Path], tmp_path: Path) -> None:
+    run = fit(IMAGE, sky["legacysurvey"], tmp_path)
+    run.run(1, 1, 1, lambda entry: None)
+    with pytest.raises(UsageError, match="another recipe or seed"):
+        fit(replace(IMAGE, learning_rate=1.0), sky["legacysurvey"], tmp_path).resume()
+    with pytest.raises(UsageError, match="another recipe or seed"):
+        fit(IMAGE, sky["legacysurvey"], tmp_path, seed=1).resume()
+    (tmp_path / CHECKPOINT).write_bytes(b"no")
+    with pytest.raises(FormatError, match="no checkpoint"):
+        fit(IMAGE, sky["legacysurvey"], tmp_path).resume()
+
+
+def test_a_checkpoint_is_whole_or_not_there(tmp_path: Path) -> None:
+    checkpoint.write(tmp_path / "one", {"a": torch.arange(3)}, {"step": 1})
+    with pytest.raises(TypeError):
+        checkpoint.write(tmp_path / "one", {"a": torch.arange(4)}, {"step": object()})
+    tensors, state = checkpoint.read(tmp_path / "one")
+    assert state == {"step": 1}
+    assert tensors["a"].tolist() == [0, 1, 2]
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+def test_gradients_that_are_not_finite_are_skipped_and_counted(sky: dict[str, Path], tmp_path: Path) -> None:
+    run = fit(IMAGE, sky["legacysurvey"], tmp_path)
+    given = run.batches(0)
+    given["ivar"] = given["ivar"] * 1e38
+    before = {name: values.clone() for name, values in run.codec.state_dict().items()}
+    for _ in range(10):
+        run.advance({**given, "ivar": given["ivar"] * 1e38})
+    assert run.skipped == 10
+    assert all(torch.equal(values, before[name]) for name, values in run.codec.state_dict().items())
+    with pytest.raises(UsageError, match="not finite"):
+        run.advance({**given, "ivar": given["ivar"] * 1e38})
+
+
+def test_batches_of_several_datasets_go_by_their_weights(sky: dict[str, Path], tmp_path: Path) -> None:
+    from tests.training import skies
+
+    other = skies.legacysurvey(tmp_path / "hsc", 6, seed=3)
+    paths = [str(sky["legacysurvey"]), str(other)]
+    batches = Batches("image", paths, 3, 0, crop=96, weights={"hsc": 0.0}, threads=1)
+    assert batches.objects == {"legacysurvey": 24, "hsc": 6}
+    for step in range(4):
+        batches(step)
+    assert batches.streams["hsc"].stats.batches == 0
+
+
+def test_the_command_line(sky: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["image", "--data", str(sky["legacysurvey"]), "--out", str(tmp_path / "c"), "--batch-size", "4"]
+    assert main([*asked, "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert "parameters" in told
+    assert "144 an object, of 4,375 ids" in told
+    assert not (tmp_path / "c").exists()
+    assert main([*asked, "--steps", "2"]) == 0
+    assert codecs.load(tmp_path / "c" / "image_universal").kind == "image"
+    assert main([*asked, "--steps", "2"]) == 0
+    assert "resumed at step 2 of 2" in capsys.readouterr().out
+    assert main([*asked, "--recipe", "image-tyni"]) == 2
+    assert "Did you mean 'image-tiny'" in capsys.readouterr().err
+    assert main(["spectrum", "--data", str(sky["legacysurvey"]), "--out", str(tmp_path / "c")]) == 2
+    assert "spectrum" in capsys.readouterr().err
+
+
+def test_recipes_make_codecs_that_fit_the_table() -> None:
+    from training.modalities import MODALITIES
+
+    for name, recipe in CODECS.items():
+        if name.endswith("-aion") or name == "image-universal":
+            continue
+        codec = codecs.make(recipe.kind, **recipe.config)
+        rows = [row for row in MODALITIES.values() if row.codec == recipe.folder]
+        assert rows
+        for row in rows:
+            tokens = codec.tokens((recipe.crop, recipe.crop))
+            assert (tokens if len(tokens) == 2 else (*tokens, 1)) == row.shape
+            assert codec.vocabulary == row.vocabulary

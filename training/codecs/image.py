@@ -1,0 +1,298 @@
+"""The codec of images: one class, with the published nine bands or with any.
+
+    aion        ImageCodec()                                         96 x 96 pixels, bands of HSC and DES, 24 x 24 ids
+    universal   ImageCodec(channels="universal", ...)                any bands of `bands.BANDS`, any size from 32 up
+
+Fluxes come in the unit of their stamps. They are bounded, brought to nanomaggies and compressed by arcsinh, since they
+span six decades. Pixels that are masked, not finite or without inverse variance count as absent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmu.errors import UsageError
+from training.codecs.bands import PUBLISHED, Band, find
+from training.codecs.codec import Codec, flags, remember, whole
+from training.codecs.magvit import MagVit, Patches
+from training.codecs.projection import AnyBands, FixedBands
+from training.codecs.quantize import ABSENT, FSQ
+
+SIZE = 96
+"""Pixels a side that the published codec looks at."""
+AMPLITUDE = 0.2
+"""Compressed flux of the universal codec, over arcsinh(flux / noise)."""
+FLOOR = 0.1
+"""Relative error that fluxes have at least, in the loss."""
+LEAST = 32
+"""Pixels a side that the universal codec needs."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Images as the network sees them: `planes` (batch, bands, rows, columns) compressed, 0 where not `valid`."""
+
+    planes: Tensor
+    valid: Tensor
+    present: Tensor
+    bands: list[Band]
+    psf_fwhm: Tensor | None
+
+
+class Loss(NamedTuple):
+    """What a step of training needs, and the ids for the record."""
+
+    value: Tensor
+    ids: Tensor
+    chi_square: Tensor
+
+
+class ImageCodec(Codec):
+    """Images as a grid of ids of finite scalar quantisation.
+
+    Args:
+        quantizer_levels: of each of `embedding_dim` channels.
+        hidden_dims: channels of the latents; multisurvey_projection_dims: channels that bands are projected to.
+        n_compressions: times the size is halved; num_consecutive: residual units between.
+        range_compression_factor, mult_factor: softening of the arcsinh, nanomaggies, and the gain after it; the
+            universal codec softens by each band's noise instead, as surveys differ in depth by a factor of a hundred.
+        channels: "aion" for the nine published bands, "universal" for any.
+        stem: "magvit", or "patchify" in steps of `patch` pixels.
+    """
+
+    kind = "image"
+
+    def __init__(
+        self,
+        quantizer_levels: Sequence[int] = (7, 5, 5, 5, 5),
+        hidden_dims: int = 512,
+        multisurvey_projection_dims: int = 54,
+        n_compressions: int = 2,
+        num_consecutive: int = 4,
+        embedding_dim: int | None = None,
+        range_compression_factor: float = 0.01,
+        mult_factor: float = 10.0,
+        channels: Literal["aion", "universal"] = "aion",
+        stem: Literal["magvit", "patchify"] = "magvit",
+        patch: int = 8,
+        compat: str | None = None,
+    ) -> None:
+        super().__init__(compat)
+        embedding_dim = len(quantizer_levels) if embedding_dim is None else embedding_dim
+        remember(self, locals())
+        self.quantizer = FSQ(quantizer_levels)
+        if embedding_dim != self.quantizer.channels:
+            raise UsageError(f"embedding_dim={embedding_dim} differs from {len(quantizer_levels)} quantizer_levels.")
+        self.vocabulary = self.quantizer.vocabulary
+        self.softening, self.gain = range_compression_factor, mult_factor
+        self.universal = channels == "universal"
+        width = multisurvey_projection_dims
+        if self.universal:
+            self.bands = AnyBands(width)
+        else:
+            self.subsample_in = FixedBands(len(PUBLISHED), width)
+            self.subsample_out = FixedBands(width, len(PUBLISHED))
+        self.pre_quant_proj = nn.Conv2d(hidden_dims, embedding_dim, 1)
+        self.post_quant_proj = nn.Conv2d(embedding_dim, hidden_dims, 1)
+        self.model: MagVit | Patches = (
+            MagVit(width, hidden_dims, n_compressions, num_consecutive)
+            if stem == "magvit"
+            else Patches(width, hidden_dims, patch, num_consecutive)
+        )
+
+    def tokens(self, shape: tuple[int, ...] = (SIZE, SIZE)) -> tuple[int, ...]:
+        """The grid of ids, (rows, columns), of images of (..., rows, columns) pixels."""
+        rows, columns = shape[-2:]
+        stride, least = self.model.stride, LEAST if self.universal else SIZE
+        if min(rows, columns) < least:
+            raise UsageError(f"Images of {rows} x {columns} pixels; this codec needs at least {least} a side.")
+        return (-(-rows // stride), -(-columns // stride)) if self.universal else (SIZE // stride, SIZE // stride)
+
+    @torch.no_grad()
+    def encode(
+        self,
+        flux: Any,
+        bands: Sequence[str],
+        *,
+        ivar: Any = None,
+        mask: Any = None,
+        present: Any = None,
+        psf_fwhm: Any = None,
+    ) -> Tensor:
+        """Ids (batch, tokens), rows of the grid one after the other.
+
+        Args:
+            flux: (batch, bands, rows, columns), in the unit of each band's stamps.
+            bands: what the second axis is.
+            ivar: inverse variance of it, 0 where there is no data; mask: True where a pixel is usable.
+            present: (batch, bands), False where an image lacks a band; psf_fwhm: (batch, bands), arcsec.
+
+        Raises:
+            UsageError: shapes that do not agree, an unknown band, too small an image.
+        """
+        given = self.prepare(flux, bands, ivar, mask, present, psf_fwhm)
+        ids = self.quantizer.encode(self.latents(given)).flatten(1)
+        return torch.where(given.valid.flatten(1).any(1, keepdim=True), ids, ABSENT)
+
+    @torch.no_grad()
+    def decode(
+        self,
+        ids: Tensor,
+        bands: Sequence[str] = PUBLISHED,
+        *,
+        grid: tuple[int, int] | None = None,
+        psf_fwhm: Any = None,
+    ) -> Tensor:
+        """Fluxes (batch, bands, rows, columns) in the unit of each band's stamps.
+
+        Args:
+            ids: (batch, tokens). grid: their rows and columns; as many of each if left out.
+
+        Raises:
+            UsageError: an unknown band, or ids that do not fill the grid.
+        """
+        wanted = find(bands, None if self.universal else PUBLISHED)
+        side = math.isqrt(ids.shape[1])
+        rows, columns = grid or (side, side)
+        if rows * columns != ids.shape[1]:
+            raise UsageError(f"{ids.shape[1]} ids do not fill a grid of {rows} x {columns}; give grid=(rows, columns).")
+        vectors = self.quantizer.decode(ids.clamp(min=0).reshape(-1, rows, columns))
+        seeing = None if psf_fwhm is None else whole("psf_fwhm", psf_fwhm)
+        planes = self.planes(vectors, wanted, seeing)
+        if not self.as_published:
+            planes = planes.clamp(-self._largest(wanted), self._largest(wanted))  # sinh of more is astronomical
+        flux = self._expanded(planes, wanted) * _units(wanted, planes)
+        return torch.where((ids >= 0).all(1)[:, None, None, None], flux, torch.nan)
+
+    def loss(
+        self,
+        flux: Any,
+        bands: Sequence[str],
+        *,
+        ivar: Any,
+        mask: Any = None,
+        present: Any = None,
+        psf_fwhm: Any = None,
+    ) -> Loss:
+        """Half the mean chi-square of valid pixels: the Gaussian likelihood, its weights carried to compressed fluxes.
+
+        Undoing the arcsinh of a network's output instead would turn a 5 into 3e19. Errors count as `FLOOR` of the flux
+        at least, or a few pixels of bright stars, with signal to noise of thousands, would be all that is learned.
+        """
+        given = self.prepare(flux, bands, ivar, mask, present, psf_fwhm)
+        latents = self.latents(given)
+        vectors, extra = self.quantizer(latents)
+        rows, columns = given.planes.shape[2:]
+        planes = self.planes(vectors, given.bands, given.psf_fwhm)[..., :rows, :columns]
+        inverse = self._cropped(whole("ivar", ivar)).to(planes) * _units(given.bands, planes).square()
+        truth, slope = self._expanded(given.planes, given.bands), self._slope(given.planes, given.bands)
+        weights = slope.square() * inverse / (1 + inverse * (FLOOR * truth).square())
+        weights = torch.where(given.valid, weights, 0.0)
+        count = given.valid.sum().clamp(min=1)
+        chi_square = (weights * (planes - given.planes).square()).sum() / count
+        ids = self.quantizer.encode(latents.detach()).flatten(1)
+        return Loss(0.5 * chi_square + extra, ids, chi_square.detach())
+
+    def prepare(self, flux: Any, bands: Sequence[str], ivar: Any, mask: Any, present: Any, psf_fwhm: Any) -> Prepared:
+        """Check, crop or pad, bound, bring to nanomaggies and compress; nothing is written into what is given."""
+        found = find(bands, None if self.universal else PUBLISHED)
+        planes = whole("flux", flux)
+        if planes.ndim != 4 or planes.shape[1] != len(found):
+            shape = tuple(planes.shape)
+            raise UsageError(f"flux of shape {shape} with {len(found)} bands: give (images, bands, rows, columns).")
+        self.tokens(tuple(planes.shape))
+        device = self.pre_quant_proj.weight.device
+        valid = torch.isfinite(planes)
+        for name, values in (("ivar", None if ivar is None else whole("ivar", ivar) > 0), ("mask", mask)):
+            if values is not None:
+                valid = valid & _like(name, flags(name, values), planes.shape)
+        if present is not None:
+            valid = valid & _like("present", flags("present", present), planes.shape[:2])[..., None, None]
+        planes, valid = self._cropped(planes).to(device), self._cropped(valid).to(device)
+        bound = torch.tensor([band.clamp for band in found], device=device)[:, None, None]
+        planes = torch.where(valid, planes, 0.0).clamp(-bound, bound) / _units(found, planes)
+        planes = self._compressed(planes, found)
+        seeing = None if psf_fwhm is None else _like("psf_fwhm", whole("psf_fwhm", psf_fwhm), planes.shape[:2])
+        there = valid.flatten(2).any(2) if present is not None else torch.ones_like(valid[:, :, 0, 0])
+        return Prepared(planes, valid, there, found, seeing)
+
+    def latents(self, given: Prepared) -> Tensor:
+        """Vectors before they are quantised, (batch, embedding_dim, rows, columns)."""
+        if self.universal:
+            facts = self.bands.facts(given.bands, given.psf_fwhm, len(given.planes))
+            rows, columns = given.planes.shape[2:]
+            stride = self.model.stride
+            room = (0, -columns % stride, 0, -rows % stride)
+            x = self.bands.join(F.pad(given.planes, room), F.pad(given.valid, room), facts)
+        else:
+            index = [PUBLISHED.index(band.name) for band in given.bands]
+            planes = given.planes.new_zeros(len(given.planes), len(PUBLISHED), *given.planes.shape[2:])
+            planes[:, index] = given.planes
+            present = torch.zeros(len(planes), len(PUBLISHED), dtype=torch.bool, device=planes.device)
+            present[:, index] = given.present | ~given.present.any(1, keepdim=True)
+            x = self.subsample_in(planes, present)
+        return self.pre_quant_proj(self.model.encode(x))  # type: ignore[no-any-return]
+
+    def planes(self, vectors: Tensor, bands: list[Band], psf_fwhm: Tensor | None = None) -> Tensor:
+        """Compressed fluxes of quantised vectors, (batch, bands, rows, columns)."""
+        x = self.model.decode(self.post_quant_proj(vectors))
+        if self.universal:
+            return self.bands.part(x, self.bands.facts(bands, psf_fwhm, len(x)))
+        out: Tensor = self.subsample_out(x)
+        return out[:, [PUBLISHED.index(band.name) for band in bands]]
+
+    def _cropped(self, planes: Tensor) -> Tensor:
+        """The middle that the published codec looks at; all of it for the universal one."""
+        if self.universal:
+            return planes
+        top, left = ((side - SIZE) // 2 for side in planes.shape[-2:])
+        return planes[..., top : top + SIZE, left : left + SIZE]
+
+    def _largest(self, bands: list[Band]) -> Tensor:
+        """The compressed flux of each band's bound, (bands, 1, 1)."""
+        bound = torch.tensor([band.clamp / band.per_nanomaggy for band in bands])
+        return self._compressed(bound[:, None, None].to(self.pre_quant_proj.weight.device), bands)
+
+    def _soft(self, bands: list[Band], like: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Nanomaggies at which the arcsinh bends, and the compressed flux that it gives there, over arcsinh(1)."""
+        if not self.universal:
+            return torch.full((len(bands), 1, 1), self.softening, device=like.device), self.softening * self.gain
+        noise = torch.tensor([band.noise / band.per_nanomaggy for band in bands], device=like.device)
+        return noise[:, None, None], AMPLITUDE
+
+    def _compressed(self, flux: Tensor, bands: list[Band]) -> Tensor:
+        """Of nanomaggies; for the published bands in the order of operations of the published package."""
+        if not self.universal:
+            return torch.arcsinh(flux / self.softening) * self.softening * self.gain
+        soft, amplitude = self._soft(bands, flux)
+        return torch.arcsinh(flux / soft) * amplitude
+
+    def _expanded(self, planes: Tensor, bands: list[Band]) -> Tensor:
+        """Nanomaggies of compressed fluxes."""
+        if not self.universal:
+            return torch.sinh(planes / self.gain / self.softening) * self.softening
+        soft, amplitude = self._soft(bands, planes)
+        return torch.sinh(planes / amplitude) * soft
+
+    def _slope(self, planes: Tensor, bands: list[Band]) -> Tensor:
+        """By how many nanomaggies a flux grows with its compressed value."""
+        soft, amplitude = self._soft(bands, planes)
+        return torch.cosh(planes / amplitude) * soft / amplitude
+
+
+def _units(bands: list[Band], like: Tensor) -> Tensor:
+    """Each band's flux of a nanomaggy, (bands, 1, 1)."""
+    return torch.tensor([band.per_nanomaggy for band in bands], device=like.device)[:, None, None]
+
+
+def _like(name: str, values: Tensor, shape: Sequence[int]) -> Tensor:
+    if tuple(values.shape) != tuple(shape):
+        raise UsageError(f"{name} has the shape {tuple(values.shape)}; as flux, {tuple(shape)}, was expected.")
+    return values

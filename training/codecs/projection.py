@@ -1,0 +1,71 @@
+"""From the bands of an image to a fixed number of channels and back: nine fixed bands, or any with known filters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.codecs.bands import Band
+
+
+class FixedBands(nn.Module):
+    """Weights for each of the published bands; those that an image lacks are left out, and the sum is scaled up."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        linear = nn.Linear(before, after)
+        self.weight, self.bias = nn.Parameter(linear.weight.detach()), nn.Parameter(linear.bias.detach())
+
+    def forward(self, planes: Tensor, present: Tensor | None = None) -> Tensor:
+        """(batch, before, rows, columns), which of them each image has (batch, before) -> (batch, after, ...)."""
+        planes = planes.movedim(1, -1)
+        if present is None:
+            return F.linear(planes, self.weight, self.bias).movedim(-1, 1)
+        scale = (present.shape[1] / present.sum(1)) ** 0.5
+        out = scale[:, None, None, None] * F.linear(planes * present[:, None, None, :], self.weight, self.bias)
+        return out.movedim(-1, 1)
+
+
+class AnyBands(nn.Module):
+    """Weights for a band are made of its filter's facts, so a new survey needs no new parameters.
+
+    Every pixel also says whether it is valid, through weights of its own.
+
+    Args:
+        channels: that bands are turned into.
+    """
+
+    FACTS = 5
+
+    def __init__(self, channels: int, hidden: int = 64) -> None:
+        super().__init__()
+        self.channels = channels
+        self.inwards = nn.Sequential(nn.Linear(self.FACTS, hidden), nn.SiLU(), nn.Linear(hidden, 2 * channels))
+        self.outwards = nn.Sequential(nn.Linear(self.FACTS, hidden), nn.SiLU(), nn.Linear(hidden, channels + 1))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def facts(self, bands: Sequence[Band], psf_fwhm: Tensor | None, batch: int) -> Tensor:
+        """(batch, bands, facts), the PSF of each image where it is given (batch, bands)."""
+        if psf_fwhm is None:
+            rows = torch.tensor([[band.facts() for band in bands]], device=self.bias.device)
+            return rows.expand(batch, -1, -1)
+        seen = psf_fwhm.tolist()
+        rows = [[band.facts(value) for band, value in zip(bands, row, strict=True)] for row in seen]  # type: ignore[assignment]
+        return torch.tensor(rows, device=self.bias.device)
+
+    def join(self, planes: Tensor, valid: Tensor, facts: Tensor) -> Tensor:
+        """(batch, bands, rows, columns), of which pixels are valid, -> (batch, channels, rows, columns)."""
+        weights, validity = self.inwards(facts).chunk(2, dim=-1)
+        both = torch.cat([planes, valid.to(planes)], dim=1)
+        summed = torch.einsum("bkyx,bkc->bcyx", both, torch.cat([weights, validity], dim=1))
+        present = valid.flatten(2).any(2).sum(1).clamp(min=1)
+        return summed / present[:, None, None, None] ** 0.5 + self.bias[:, None, None]
+
+    def part(self, channels: Tensor, facts: Tensor) -> Tensor:
+        """(batch, channels, rows, columns) -> (batch, bands, rows, columns)."""
+        weights = self.outwards(facts)
+        planes = torch.einsum("bcyx,bkc->bkyx", channels, weights[..., :-1]) / self.channels**0.5
+        return planes + weights[..., -1][..., None, None]

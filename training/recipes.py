@@ -1,0 +1,97 @@
+"""Recipes: everything that a training run is, but for its data and where it is written.
+
+CODECS["image-tiny"]            minutes on a CPU; 12 x 12 ids of 8 x 8 pixels, any survey's bands
+CODECS["image-aion"]            the published codec: 70 million parameters, 400,000 steps
+replace(CODECS["image-tiny"], steps=50)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class CodecRecipe:
+    """How a codec with a network is made and trained.
+
+    Attributes:
+        kind, config: of `training.codecs.make`.
+        folder: its name among codecs; see `training.modalities`.
+        crop: pixels a side of images.
+        steps, batch_size: of the optimiser, over all datasets.
+        learning_rate, warm_up, schedule, weight_decay, betas: of AdamW; steps of a linear rise, then the schedule.
+        clip: largest norm of a gradient.
+        ema: decay of the averaged weights that are saved instead; 0 for none.
+        weights: dataset -> how often a batch is of it; equally often if left out.
+    """
+
+    kind: Literal["image", "spectrum"]
+    folder: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    crop: int = 0
+    steps: int = 1000
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    warm_up: int = 50
+    schedule: Literal["cosine", "constant"] = "cosine"
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: float = 1.0
+    ema: float = 0.0
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+_TINY_IMAGE = {
+    "channels": "universal",
+    "stem": "patchify",
+    "patch": 8,
+    "hidden_dims": 64,
+    "multisurvey_projection_dims": 8,
+    "num_consecutive": 1,
+}
+_TINY_SPECTRUM = {
+    "encoder_depths": (1, 1, 1, 1),
+    "encoder_dims": (16, 32, 48, 64),
+    "decoder_depths": (1, 1, 1, 1),
+    "decoder_dims": (48, 32, 16, 2),
+    "latent_channels": 64,
+}
+
+CODECS: dict[str, CodecRecipe] = {
+    "image-tiny": CodecRecipe("image", "image_universal", _TINY_IMAGE, crop=96, steps=300, batch_size=16),
+    "spectrum-tiny": CodecRecipe("spectrum", "spectrum", _TINY_SPECTRUM, steps=300, batch_size=16),
+    "image-universal": CodecRecipe(
+        "image",
+        "image_universal",
+        {"channels": "universal", "stem": "patchify", "patch": 8, "num_consecutive": 8},
+        crop=96,
+        steps=400_000,
+        batch_size=256,
+        learning_rate=5e-4,
+        warm_up=1000,
+        ema=0.999,
+    ),
+    "image-aion": CodecRecipe(
+        "image",
+        "image",
+        crop=96,
+        steps=400_000,
+        batch_size=256,
+        learning_rate=5e-4,
+        warm_up=1000,
+        weights={"legacysurvey": 20, "hsc": 1},
+    ),
+    "spectrum-aion": CodecRecipe(
+        "spectrum",
+        "spectrum",
+        steps=215_000,
+        batch_size=128,
+        learning_rate=1e-4,
+        warm_up=0,
+        schedule="constant",
+        weight_decay=0.1,
+    ),
+}
+"""Name -> recipe. The tiny ones are the demo's; the others have the published sizes and schedules."""

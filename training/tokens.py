@@ -1,0 +1,318 @@
+"""Token shards: what codecs make of a dataset, a HATS catalogue again.
+
+    OUT/NAME/dataset/Norder=K/Dir=D/Npix=N.parquet      a row an object, in the order of the sky
+        object_id, ra, dec, _healpix_29                 of the first dataset that has it
+        NAME_id ...                                     of each dataset's record; null where it has none
+        tok_image, ...                                  fixed_size_list<int16>, or list<int16> of a sequence; or null
+
+Ids are those of the model: a codec's, plus the modality's offset. The schema's metadata says which version of the
+table of modalities, which codecs (their sha256) and which rows they are of.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from crossmatch.ranges import parquet
+from crossmatch.stream.opening import open_samples
+from crossmatch.stream.samples import Samples, Side
+from mmu.decoding import decode
+from mmu.errors import FormatError, UsageError
+from mmu.schema.column import HEALPIX
+from mmu.shards.parquet import Shard, checksum, write_shard
+from mmu.sky.partition import Partition, locate, partition_tree
+from training.codecs import ABSENT, Codec, digest, load
+from training.inputs import encoded
+from training.modalities import MODALITIES, VERSION, Modality, Source
+
+ABOUT = b"mmu_tokens"
+ROW_GROUP = 8192
+PARTITION_ROWS = 100_000
+
+
+@dataclass(frozen=True)
+class Task:
+    """One column of tokens of one dataset."""
+
+    row: Modality
+    side: int
+    source: Source
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be written.
+
+    Attributes:
+        tasks: a modality may come of several datasets: the first that has it counts.
+        schema: of the shards.
+        leaves: partitions; leaf: of each sample.
+    """
+
+    name: str
+    samples: Samples
+    tasks: tuple[Task, ...]
+    codecs: Mapping[str, Codec]
+    schema: pa.Schema
+    leaves: tuple[Partition, ...]
+    leaf: NDArray[np.int64]
+
+
+def plan(path: str, folder: Path, only: Sequence[str] | None = None) -> Plan:
+    """What of a dataset, or of a match, the codecs in a folder make tokens of.
+
+    Args:
+        only: keys of modalities; all that there is a codec for if left out.
+
+    Raises:
+        UsageError: there is nothing to do, or an unknown key.
+    """
+    samples = open_samples(path, {})
+    unknown_keys = [key for key in only or () if key not in MODALITIES]
+    if unknown_keys:
+        from mmu.errors import unknown
+
+        raise unknown("modality", unknown_keys[0], MODALITIES)
+    found = (
+        {child.name: child for child in sorted(folder.iterdir()) if (child / "config.json").is_file()}
+        if folder.is_dir()
+        else {}
+    )
+    tasks = tuple(
+        Task(row, number, source)
+        for row in MODALITIES.values()
+        for number, side in enumerate(samples.sides)
+        if (source := row.source(side.name)) is not None
+        and row.codec in found
+        and (only is None or row.key in only)
+        and side.prefix + source.column in side.schema.names
+    )
+    if not tasks:
+        have = f"codecs {', '.join(found)}" if found else "no codecs"
+        raise UsageError(f"{path} has nothing that a codec in {folder} is of ({have}); see training/modalities.py.")
+    used = list(dict.fromkeys(task.row.codec for task in tasks))
+    about = {
+        "modalities": VERSION,
+        "codecs": {name: digest(found[name]) for name in used},
+        "of": {task.row.key: task.row.codec for task in tasks},
+        "rows": {side.name: side.fingerprint for side in samples.sides},
+    }
+    if len(samples.sides) == 1:
+        leaves, leaf = samples.sides[0].partitions, samples.leaf[0].astype(np.int64)
+    else:
+        leaves = tuple(partition_tree(samples.sky, 1, PARTITION_ROWS, PARTITION_ROWS))
+        leaf = locate(samples.sky, list(leaves))
+    name = Path(str(path).split("://")[-1]).name if len(samples.sides) > 1 else samples.sides[0].name
+    loaded = {name: load(found[name]) for name in used}
+    return Plan(name, samples, tasks, loaded, _schema(samples, tasks, about), leaves, leaf)
+
+
+def _schema(samples: Samples, tasks: Sequence[Task], about: Mapping[str, Any]) -> pa.Schema:
+    fields = [
+        pa.field("object_id", pa.string(), nullable=False),
+        pa.field("ra", pa.float64(), nullable=False),
+        pa.field("dec", pa.float64(), nullable=False),
+        pa.field(HEALPIX.name, pa.int64(), nullable=False),
+        *(pa.field(f"{side.name}_id", pa.string()) for side in samples.sides),
+    ]
+    for row in dict.fromkeys(task.row for task in tasks):
+        item = pa.field("item", pa.int16(), nullable=False)
+        fields.append(pa.field(row.key, pa.list_(item, row.tokens) if row.kind == "grid" else pa.list_(item)))
+    return pa.schema(fields, {ABOUT: json.dumps(about, sort_keys=True).encode()})
+
+
+def tokenise(
+    made: Plan, out: Path, *, batch: int = 64, threads: int = 1, settled: Callable[[Shard], None] = lambda shard: None
+) -> list[Shard]:
+    """Write the token shards of a plan below `out`/NAME; those that are there already stay.
+
+    Args:
+        batch: objects that are encoded at once. threads: partitions at a time.
+        settled: called for each shard.
+
+    Raises:
+        UsageError: there are tokens of other codecs, or of other rows, in `out`.
+    """
+    folder = out / made.name
+    _compatible(made, folder)
+    numbers = [number for number in range(len(made.leaves)) if (made.leaf == number).any()]
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        shards = []
+        for shard in pool.map(lambda number: _partition(made, folder, number, batch), numbers):
+            settled(shard)
+            shards.append(shard)
+    from mmu.shards.catalogue import skymap, write_objects
+
+    write_objects(folder, {"obs_title": f"tokens of {made.name}"}, made.schema, shards, skymap(made.samples.sky))
+    return shards
+
+
+def _compatible(made: Plan, folder: Path) -> None:
+    """Refuse to mix tokens."""
+    for path in sorted((folder / "dataset").glob("Norder=*/Dir=*/Npix=*.parquet")):
+        old, new = about(path), json.loads(made.schema.metadata[ABOUT])
+        if old != new:
+            parts = [name for name in new if old.get(name) != new[name]]
+            raise UsageError(f"{folder} has tokens of another kind ({', '.join(parts)} differ); give another --out.")
+        return
+
+
+def _partition(made: Plan, folder: Path, number: int, batch: int) -> Shard:
+    leaf = made.leaves[number]
+    path = folder / "dataset" / leaf.path
+    if path.is_file() and pq.read_schema(path).equals(made.schema, check_metadata=True):
+        metadata = pq.read_metadata(path)
+        size = path.stat().st_size
+        return Shard(leaf, metadata.num_rows, size, checksum(path), metadata.num_row_groups, metadata.num_rows)
+    samples = np.flatnonzero(made.leaf == number)
+    table = _table(made, samples, batch)
+    rows, size, xxh3, groups = write_shard(path, [table], made.schema, ROW_GROUP)
+    return Shard(leaf, rows, size, xxh3, groups, rows)
+
+
+def _table(made: Plan, samples: NDArray[np.int64], batch: int) -> pa.Table:
+    """The rows of a partition."""
+    count = len(samples)
+    ids = {task.row.key: np.full((count, task.row.tokens), ABSENT, np.int16) for task in made.tasks}
+    names = np.full((len(made.samples.sides), count), None, dtype=object)
+    positions = np.full((2, count), np.nan)
+    for index, side in enumerate(made.samples.sides):
+        tasks = [task for task in made.tasks if task.side == index]
+        for places, decoded in _decoded(made, index, samples, tasks):
+            names[index, places] = np.asarray(decoded[side.id], dtype=object)
+            for axis, column in enumerate((side.ra, side.dec)):
+                missing = np.isnan(positions[axis, places])
+                positions[axis, places[missing]] = np.asarray(decoded[column])[missing]
+            for task in tasks:
+                codec = made.codecs[task.row.codec]
+                values = decoded[side.prefix + task.source.column]
+                known = encoded(codec, task.row, task.source, values, len(places), batch)
+                own = ids[task.row.key]
+                free = (own[places] == ABSENT).all(1)
+                own[places[free]] = known[free]
+    return _arrow(made, samples, ids, names, positions)
+
+
+def _decoded(
+    made: Plan, index: int, samples: NDArray[np.int64], tasks: Sequence[Task]
+) -> Iterator[tuple[NDArray[np.int64], dict[str, Any]]]:
+    """Places among the samples, and a dataset's rows for them, a row group at a time."""
+    side: Side = made.samples.sides[index]
+    columns = list(dict.fromkeys([side.id, side.ra, side.dec, *(side.prefix + task.source.column for task in tasks)]))
+    leaf, row = made.samples.leaf[index, samples], made.samples.row[index, samples]
+    for number in np.unique(leaf[leaf >= 0]).tolist():
+        first = 0
+        for place in side.files[number]:
+            with parquet(place) as file:
+                for group in range(file.num_row_groups):
+                    size = file.metadata.row_group(group).num_rows
+                    here = np.flatnonzero((leaf == number) & (row >= first) & (row < first + size))
+                    if len(here):
+                        table = file.read_row_group(group, columns=columns).take(pa.array(row[here] - first))
+                        yield here, decode(table.combine_chunks(), pictures=True)
+                    first += size
+
+
+def _arrow(
+    made: Plan, samples: NDArray[np.int64], ids: Mapping[str, NDArray[np.int16]], names: Any, positions: Any
+) -> pa.Table:
+    columns: dict[str, Any] = {
+        "object_id": pa.array([next(name for name in column if name is not None) for column in names.T], pa.string()),
+        "ra": pa.array(positions[0]),
+        "dec": pa.array(positions[1]),
+        HEALPIX.name: pa.array(made.samples.sky[samples], pa.int64()),
+        **{f"{s.name}_id": pa.array(list(names[i]), pa.string()) for i, s in enumerate(made.samples.sides)},
+    }
+    for key, values in ids.items():
+        there = (values != ABSENT).any(1)
+        kind = made.schema.field(key).type
+        if MODALITIES[key].kind == "grid":
+            flat = pa.array(np.where(there[:, None], values, 0).reshape(-1))
+            columns[key] = pa.FixedSizeListArray.from_arrays(flat, type=kind, mask=pa.array(~there))
+        else:
+            lengths = (values != ABSENT).sum(1)
+            offsets = pa.array(np.r_[0, np.cumsum(lengths)].astype(np.int32), mask=np.r_[~there, False])
+            columns[key] = pa.ListArray.from_arrays(offsets, pa.array(values[values != ABSENT]), type=kind)
+    return pa.table([columns[name] for name in made.schema.names], schema=made.schema)
+
+
+def about(path: Path) -> dict[str, Any]:
+    """What the tokens in a shard are of: `modalities` (version), `codecs` (sha256), `of` (key -> codec), `rows`.
+
+    Raises:
+        FormatError: it is no token shard.
+    """
+    try:
+        found: dict[str, Any] = json.loads((pq.read_schema(path).metadata or {})[ABOUT])
+    except (KeyError, OSError, ValueError, pa.ArrowException) as problem:
+        raise FormatError(f"{path} is no shard of tokens ({problem}).") from problem
+    return found
+
+
+class Tokens:
+    """A folder of token shards, read back.
+
+    Args:
+        codecs: folder of a codec -> its sha256, as a recipe has them; or the folder that they are in.
+
+    Raises:
+        UsageError: there are no tokens, or they are of other codecs or of a newer table of modalities.
+    """
+
+    def __init__(self, folder: Path, codecs: Mapping[str, str] | Path | None = None) -> None:
+        self.folder = folder
+        self.paths = sorted((folder / "dataset").glob("Norder=*/Dir=*/Npix=*.parquet"))
+        if not self.paths:
+            raise UsageError(f"{folder} holds no token shards; `mmu tokenize` makes them.")
+        self.about = about(self.paths[0])
+        if self.about["modalities"] > VERSION:
+            raise UsageError(f"{folder} is of version {self.about['modalities']} of the modalities; this is {VERSION}.")
+        for name, own in self.about["codecs"].items():
+            other = digest(codecs / name) if isinstance(codecs, Path) else (codecs or {}).get(name, own)
+            if other != own:
+                raise UsageError(
+                    f"{folder} was made by another codec {name!r} (sha256 {own[:12]}) than the one asked for "
+                    f"({other[:12]}); tokenize again with that, or train with the other."
+                )
+        self.keys = list(self.about["of"])
+
+    def __len__(self) -> int:
+        return sum(pq.read_metadata(path).num_rows for path in self.paths)
+
+    def batches(self, rows: int = ROW_GROUP, keys: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Rows in the order of the sky: key -> ids (rows, tokens), `ABSENT` where there are none; `object_id`.
+
+        Lists are filled with `ABSENT` up to the longest that the modality allows.
+        """
+        wanted = list(self.keys if keys is None else keys)
+        for path in self.paths:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(rows, columns=["object_id", *wanted]):
+                    yield {
+                        "object_id": batch["object_id"].to_pylist(),
+                        **{key: padded(key, batch[key]) for key in wanted},
+                    }
+
+
+def padded(key: str, column: pa.Array) -> NDArray[np.int16]:
+    """A column of token shards as one array (rows, tokens), `ABSENT` where there is nothing."""
+    row = MODALITIES[key]
+    out = np.full((len(column), row.tokens), ABSENT, np.int16)
+    there = np.asarray(column.is_valid())
+    values = np.asarray(column.flatten())
+    if row.kind == "grid":
+        out[there] = values.reshape(-1, row.tokens)
+        return out
+    lengths = np.asarray(column.value_lengths().fill_null(0))
+    out[np.arange(row.tokens) < lengths[:, None]] = values
+    return out

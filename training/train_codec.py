@@ -1,0 +1,122 @@
+"""Train a codec: `python -m training.train_codec image --data data/legacysurvey data/hsc --out codecs`.
+
+image, spectrum    networks, trained from `mmu.stream`; the same command resumes
+scalars            quantiles of every number in `training.modalities` that the datasets have
+catalogue          quantiles of the shapes of listed sources
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mmu.errors import MmuError, unknown
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run; 0 if all is well, 2 if what was asked cannot be done."""
+    try:
+        _run(_parser().parse_args(arguments))
+    except MmuError as problem:
+        print(f"train_codec: {problem}", file=sys.stderr)  # noqa: T201
+        return problem.exit_code
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.train_codec", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("kind", choices=["image", "spectrum", "scalars", "catalogue"])
+    parser.add_argument("--data", nargs="+", required=True, metavar="PATH", help="datasets, as mmu.stream takes them")
+    parser.add_argument("--out", type=Path, required=True, help="folder of codecs; the run's own files go there too")
+    parser.add_argument("--recipe", help="of training/recipes.py; KIND-tiny if left out")
+    parser.add_argument("--steps", type=int, help="instead of the recipe's")
+    parser.add_argument("--batch-size", type=int, help="instead of the recipe's")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
+    parser.add_argument("--split", help="train, val or test: only that share of the sky")
+    parser.add_argument("--threads", type=int, help="of torch; its own choice if left out")
+    parser.add_argument("--log-every", type=int, default=20, metavar="STEPS")
+    parser.add_argument("--save-every", type=int, default=500, metavar="STEPS")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be trained and how long it takes; stop")
+    return parser
+
+
+def _run(asked: argparse.Namespace) -> None:
+    if asked.threads is not None:
+        import torch
+
+        torch.set_num_threads(asked.threads)
+    if asked.kind in ("scalars", "catalogue"):
+        from training.quantiles import fit_quantiles
+
+        for folder in fit_quantiles(asked.data, asked.out, only_catalogue=asked.kind == "catalogue", dry=asked.dry_run):
+            _say(f"{'would write' if asked.dry_run else 'wrote'} {folder}")
+        return
+    from training.batches import Batches
+    from training.fit import Fit
+    from training.recipes import CODECS
+
+    name = asked.recipe or f"{asked.kind}-tiny"
+    of_kind = [key for key, recipe in CODECS.items() if recipe.kind == asked.kind]
+    if name not in of_kind:
+        raise unknown(f"recipe of {asked.kind} codecs", name, of_kind)
+    changed = {"steps": asked.steps, "batch_size": asked.batch_size}
+    recipe = replace(CODECS[name], **{key: value for key, value in changed.items() if value is not None})
+    batches = Batches(
+        recipe.kind,
+        asked.data,
+        recipe.batch_size,
+        asked.seed,
+        crop=recipe.crop,
+        weights=recipe.weights,
+        split=asked.split,
+    )
+    run = Fit(recipe, batches, asked.out / f"{recipe.folder}.run", asked.seed, asked.device)
+    if asked.dry_run:
+        _describe(run)
+        return
+    if run.resume():
+        _say(f"resumed at step {run.step} of {recipe.steps}")
+    run.run(recipe.steps, asked.log_every, asked.save_every, _tell)
+    _say(f"wrote {run.finish(asked.out)}")
+
+
+def _describe(run: Any) -> None:
+    """Parameters, tokens, FLOPs and a timed step."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    given = run.batches(0)
+    with FlopCounterMode(display=False) as counter:
+        started = time.perf_counter()
+        loss, _ = run.advance(given)
+        seconds = time.perf_counter() - started
+    count = sum(values.numel() for values in run.codec.parameters())
+    objects = ", ".join(f"{number:,} of {name}" for name, number in run.batches.objects.items())
+    _say(f"objects       {objects}")
+    _say(f"parameters    {count:,} ({16 * count / 1e6:,.0f} MB with gradients and optimiser)")
+    _say(f"tokens        {loss.ids.shape[1]} an object, of {run.codec.vocabulary:,} ids")
+    _say(f"step          {len(loss.ids)} objects, {counter.get_total_flops() / 1e9:,.1f} GFLOP, {seconds:.2f} s here")
+    _say(f"run           {run.recipe.steps:,} steps, about {run.recipe.steps * seconds / 3600:,.2f} hours here")
+
+
+def _tell(entry: dict[str, Any]) -> None:
+    _say(
+        f"step {entry['step']:>7,}  loss {entry['loss']:.4f}  chi-square {entry['chi_square']:.4f}  "
+        f"perplexity {entry['perplexity']:.0f}  {entry['objects_per_second']:.1f} objects/s  "
+        f"waiting for data {entry['data_wait']:.0%}"
+    )
+
+
+def _say(words: str) -> None:
+    print(words, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())
