@@ -26,6 +26,7 @@ from crossmatch.releases import PROPERTIES, SMALL, catalogue_at, if_there
 from crossmatch.sources import Catalogue, Wanted
 from mmu.dataset import Dataset
 from mmu.errors import FormatError, UsageError
+from mmu.schema.plain import plain_schema
 from mmu.sky.partition import Partition
 
 _MOST = {"partition_info.csv": 1 << 26, "dataset/_common_metadata": 1 << 24, "_mmu/shards.parquet": 1 << 28}
@@ -59,7 +60,7 @@ class RemoteDataset(Dataset):
         if not self.partitions:
             raise FormatError(f"{self.at.shown} has neither rows nor a schema.")
         with parquet(self.folder.files(self.partitions[0])[0]) as file:
-            return file.schema_arrow
+            return plain_schema(file.schema_arrow)
 
     def shard(self, partition: Partition) -> NoReturn:
         raise UsageError(f"{self.at.shown} is not on this machine; download it to read it.")
