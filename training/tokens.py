@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from crossmatch.ranges import parquet
 from numpy.typing import NDArray
 
-from crossmatch.ranges import parquet
 from crossmatch.stream.opening import open_samples
 from crossmatch.stream.samples import Samples, Side
 from mmu.decoding import decode
