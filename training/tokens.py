@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from crossmatch.ranges import parquet
+from mmu.remote.ranges import parquet
 from numpy.typing import NDArray
 
 from crossmatch.stream.opening import open_samples
