@@ -8,6 +8,7 @@ removal of what no longer belongs. So a new card never promises what is not ther
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import logging
 import re
@@ -16,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from mmu.build.progress import human_bytes
@@ -138,7 +140,13 @@ def publish(
 
 
 def dress(root: Path) -> None:
-    """Draw the pictures and write the files that the card shows, where this version has them."""
+    """Draw the pictures and write the files that the card shows; a survey that is not installed keeps its card."""
+    if find_spec("mmu.shards.dress") is None:
+        return
+    try:
+        importlib.import_module("mmu.shards.dress").dress(root)
+    except UsageError as problem:
+        log.info("published as it is: %s", problem)
 
 
 def _whole(root: Path, check: bool) -> None:

@@ -19,6 +19,7 @@ from crossmatch.api import describe, materialize
 from mmu.cli import app
 from mmu.errors import MmuError, UsageError
 from mmu.hub import limits
+from mmu.hub import publish as publishing
 from mmu.hub.contents import contents_of
 from mmu.hub.limits import check_limits
 from mmu.hub.publish import publish
@@ -78,6 +79,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(ranges, "FIRST_PAUSE_S", 0.0)
     monkeypatch.setattr(Weary, "most", None)
+    monkeypatch.setattr(publishing, "dress", lambda root: None)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.delenv("MMU_DATA", raising=False)
     (tmp_path / "served").mkdir()
@@ -130,6 +132,14 @@ def test_what_belongs_is_published_and_nothing_else(hub: Archive, dataset: Path)
     assert plan.skipped["README.md.tmp"] == "a temporary file"
     assert (hub.folder / REPO / ".private").exists()
     assert commits(hub) == 2  # the shards, and what says that they are there
+
+
+def test_it_is_dressed_before_it_is_looked_at(hub: Archive, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "dress", lambda root: (root / "croissant.json").write_text("dressed"))
+    assert publish(dataset, REPO, dry_run=True).send
+    assert (dataset / "croissant.json").read_text() == "{}"
+    publish(dataset, REPO)
+    assert published(hub)["croissant.json"] == b"dressed"
 
 
 def test_a_stranger_opens_it_by_name(hub: Archive, dataset: Path) -> None:
