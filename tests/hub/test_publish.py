@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -45,6 +47,25 @@ class Weary(HubHandler):
             self.refuse(400, "", "that is enough")
             return
         super().do_PUT()
+
+
+class Xet(Weary):
+    """A Hub that takes large files as chunks, into a store on this machine; what is in them, a test says."""
+
+    source = Path()
+
+    def api(self, repo: list[str], rest: list[str], recursive: bool) -> None:
+        if rest[:1] != ["xet-write-token"]:
+            super().api(repo, rest, recursive)
+            return
+        store = self.server.archive.folder / ".xet"
+        self.answer({"accessToken": "one", "exp": 1 << 40, "casUrl": f"local://{store}"})
+
+    def change(self, folder: Path, line: dict[str, Any]) -> None:
+        if line["key"] == "lfsFile":
+            data = (self.source / line["value"]["path"]).read_bytes()
+            self.server.archive.add(f".lfs/{hashlib.sha256(data).hexdigest()}", data)
+        super().change(folder, line)
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +257,21 @@ def test_interrupted_it_goes_on_and_sends_nothing_twice(
     assert len(set(taken)) == len({published(hub)[name] for name in large})
     assert all(taken.count(path) == 1 for path in set(taken[:3]))
     assert mmu.verify(REPO, deep=True)[0].problems == ()
+
+
+def test_the_way_of_chunks(dataset: Path, hub: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the Hub takes files by default: streamed, in several commits."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    monkeypatch.setattr(Xet, "source", dataset)
+    with serving(hub.folder, Xet) as archive:
+        monkeypatch.setenv("HF_ENDPOINT", archive.url.rstrip("/"))
+        publish(dataset, REPO)
+        assert puts(archive) == 0
+        assert any(path.is_file() for path in (hub.folder / ".xet").rglob("*"))
+        assert mmu.verify(REPO, deep=True)[0].problems == ()
+        assert publish(dataset, REPO).nothing
 
 
 def test_a_server_that_goes_away_is_told(dataset: Path, hub: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
