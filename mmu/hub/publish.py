@@ -119,11 +119,12 @@ def publish(
     """
     root, say = Path(root).expanduser().resolve(), log.debug if quiet else log.info
     store = Repository(repository_of(repo), revision)
-    contents_of(root)  # says what is wrong with the folder before anything is written into it
-    if not dry_run:
-        dress(root)
-    contents = contents_of(root)
     say("checking %s", root)
+    contents = contents_of(root)
+    if not dry_run:
+        _whole(root, check=False)  # else a card that was edited would be written anew, and nobody told
+        dress(root)
+        contents = contents_of(root)
     _whole(root, check)
     check_limits(contents.items)
     with _for_the_hub(contents, root, store.name) as items:
@@ -171,7 +172,8 @@ def _planned(store: Repository, contents: Contents, items: list[Item], public: b
     if private is False and not public:
         raise UsageError(f"{store.name} is public: give --public to publish there, or another --repo.")
     there = {} if private is None else store.files()
-    gone = sorted(name for name in there if contents.owns(name) and name not in {item.name for item in items})
+    names = {item.name for item in items}
+    gone = sorted(name for name in there if contents.owns(name) and name not in names)
     check_limits(items, there.keys() - set(gone))
     candidates = [item for item in items if item.name in there and there[item.name].size == item.bytes]
     with ThreadPoolExecutor() as pool:

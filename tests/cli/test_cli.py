@@ -55,7 +55,8 @@ def test_no_network_is_one_sentence(tmp_path: Path) -> None:
 def test_every_verb_has_help() -> None:
     from typer.testing import CliRunner
 
-    for verb in ("build", "fetch", "crossmatch", "status", "verify", "info", "list", "simulate", "demo"):
+    verbs = "build fetch crossmatch stream status verify publish info list simulate demo"
+    for verb in verbs.split():
         result = CliRunner().invoke(app, [verb, "--help"])
         assert result.exit_code == 0
         assert len(result.output) > 200

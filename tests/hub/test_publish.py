@@ -370,6 +370,15 @@ def test_what_is_not_whole_is_refused(hub: Archive, dataset: Path, damage: objec
     assert hub.asked == []
 
 
+def test_a_card_that_was_edited_is_not_written_anew(
+    hub: Archive, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "dress", lambda root: pytest.fail("dressed"))
+    (dataset / "README.md").write_text((dataset / "README.md").read_text().replace("A toy.", "My toy."))
+    with pytest.raises(UsageError, match=r"the dataset card\) was changed since"):
+        publish(dataset, REPO)
+
+
 def test_one_release_alone_or_a_strange_name_is_refused(hub: Archive, dataset: Path) -> None:
     with pytest.raises(UsageError, match=f"give the whole dataset, {dataset}"):
         publish(dataset / "v1", REPO)
