@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import yaml
 
 from mmu.build.ledger import WRITTEN, Folded, imbalances, read_ledger, totals
-from mmu.build.verify_match import is_match, verify_match
+from mmu.build.verify_match import ACCOUNT, is_match, verify_match
 from mmu.errors import LedgerError, UsageError, unknown
 from mmu.remote.addresses import is_remote, located
 from mmu.remote.ranges import parquet
@@ -115,7 +115,7 @@ def _without_ledger(tree: Tree, name: str) -> Verdict:
 
 
 def _verify_release(tree: Tree, name: str, deep: bool, begun: bool) -> Verdict:
-    if is_match(tree, name):
+    if is_match(tree.local(f"{name}/{ACCOUNT}").parents[1]):
         return Verdict(name, *verify_match(tree, name, deep))
     if not tree.local(f"{name}/_mmu/build.json").is_file():
         return _without_ledger(tree, name)

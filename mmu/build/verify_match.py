@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow.parquet as pq
 
@@ -15,9 +16,9 @@ from mmu.sky.partition import Partition
 ACCOUNT = "_mmu/match.json"
 
 
-def is_match(tree: Tree, name: str) -> bool:
+def is_match(folder: Path) -> bool:
     """True for a folder of associations or pairs."""
-    return tree.size(f"{name}/{ACCOUNT}") is not None
+    return (folder / ACCOUNT).is_file()
 
 
 def verify_match(tree: Tree, name: str, deep: bool = True) -> tuple[int, int, int, tuple[str, ...]]:

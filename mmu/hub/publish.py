@@ -8,6 +8,7 @@ removal of what no longer belongs. So a new card never promises what is not ther
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import logging
 import re
@@ -16,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from mmu.build.progress import human_bytes
@@ -117,11 +119,12 @@ def publish(
     """
     root, say = Path(root).expanduser().resolve(), log.debug if quiet else log.info
     store = Repository(repository_of(repo), revision)
-    contents_of(root)  # says what is wrong with the folder before anything is written into it
-    if not dry_run:
-        dress(root)
-    contents = contents_of(root)
     say("checking %s", root)
+    contents = contents_of(root)
+    if not dry_run:
+        _whole(root, check=False)  # else a card that was edited would be written anew, and nobody told
+        dress(root)
+        contents = contents_of(root)
     _whole(root, check)
     check_limits(contents.items)
     with _for_the_hub(contents, root, store.name) as items:
@@ -138,7 +141,13 @@ def publish(
 
 
 def dress(root: Path) -> None:
-    """Draw the pictures and write the files that the card shows, where this version has them."""
+    """Draw the pictures and write the files that the card shows; a survey that is not installed keeps its card."""
+    if find_spec("mmu.shards.dress") is None:
+        return
+    try:
+        importlib.import_module("mmu.shards.dress").dress(root)
+    except UsageError as problem:
+        log.info("published as it is: %s", problem)
 
 
 def _whole(root: Path, check: bool) -> None:
@@ -163,7 +172,8 @@ def _planned(store: Repository, contents: Contents, items: list[Item], public: b
     if private is False and not public:
         raise UsageError(f"{store.name} is public: give --public to publish there, or another --repo.")
     there = {} if private is None else store.files()
-    gone = sorted(name for name in there if contents.owns(name) and name not in {item.name for item in items})
+    names = {item.name for item in items}
+    gone = sorted(name for name in there if contents.owns(name) and name not in names)
     check_limits(items, there.keys() - set(gone))
     candidates = [item for item in items if item.name in there and there[item.name].size == item.bytes]
     with ThreadPoolExecutor() as pool:

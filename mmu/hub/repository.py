@@ -100,13 +100,15 @@ class Repository:
         from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
         lines, shown = logging.getLogger("huggingface_hub._upload_pipeline"), not are_progress_bars_disabled()
-        level = lines.level
+        top, level = logging.getLogger("huggingface_hub"), lines.level
+        passes_on, top.propagate = top.propagate, False  # it prints by itself: once is enough
         if quiet or not sys.stderr.isatty():
             disable_progress_bars()
             lines.setLevel(logging.ERROR if quiet else logging.INFO)
         try:
             yield
         finally:
+            top.propagate = passes_on
             lines.setLevel(level)
             if shown:
                 enable_progress_bars()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +21,7 @@ from crossmatch.api import describe, materialize
 from mmu.cli import app
 from mmu.errors import MmuError, UsageError
 from mmu.hub import limits
+from mmu.hub import publish as publishing
 from mmu.hub.contents import contents_of
 from mmu.hub.limits import check_limits
 from mmu.hub.publish import publish
@@ -44,6 +47,25 @@ class Weary(HubHandler):
             self.refuse(400, "", "that is enough")
             return
         super().do_PUT()
+
+
+class Xet(Weary):
+    """A Hub that takes large files as chunks, into a store on this machine; what is in them, a test says."""
+
+    source = Path()
+
+    def api(self, repo: list[str], rest: list[str], recursive: bool) -> None:
+        if rest[:1] != ["xet-write-token"]:
+            super().api(repo, rest, recursive)
+            return
+        store = self.server.archive.folder / ".xet"
+        self.answer({"accessToken": "one", "exp": 1 << 40, "casUrl": f"local://{store}"})
+
+    def change(self, folder: Path, line: dict[str, Any]) -> None:
+        if line["key"] == "lfsFile":
+            data = (self.source / line["value"]["path"]).read_bytes()
+            self.server.archive.add(f".lfs/{hashlib.sha256(data).hexdigest()}", data)
+        super().change(folder, line)
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +100,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(ranges, "FIRST_PAUSE_S", 0.0)
     monkeypatch.setattr(Weary, "most", None)
+    monkeypatch.setattr(publishing, "dress", lambda root: None)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.delenv("MMU_DATA", raising=False)
     (tmp_path / "served").mkdir()
@@ -130,6 +153,14 @@ def test_what_belongs_is_published_and_nothing_else(hub: Archive, dataset: Path)
     assert plan.skipped["README.md.tmp"] == "a temporary file"
     assert (hub.folder / REPO / ".private").exists()
     assert commits(hub) == 2  # the shards, and what says that they are there
+
+
+def test_it_is_dressed_before_it_is_looked_at(hub: Archive, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "dress", lambda root: (root / "croissant.json").write_text("dressed"))
+    assert publish(dataset, REPO, dry_run=True).send
+    assert (dataset / "croissant.json").read_text() == "{}"
+    publish(dataset, REPO)
+    assert published(hub)["croissant.json"] == b"dressed"
 
 
 def test_a_stranger_opens_it_by_name(hub: Archive, dataset: Path) -> None:
@@ -228,6 +259,21 @@ def test_interrupted_it_goes_on_and_sends_nothing_twice(
     assert mmu.verify(REPO, deep=True)[0].problems == ()
 
 
+def test_the_way_of_chunks(dataset: Path, hub: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the Hub takes files by default: streamed, in several commits."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    monkeypatch.setattr(Xet, "source", dataset)
+    with serving(hub.folder, Xet) as archive:
+        monkeypatch.setenv("HF_ENDPOINT", archive.url.rstrip("/"))
+        publish(dataset, REPO)
+        assert puts(archive) == 0
+        assert any(path.is_file() for path in (hub.folder / ".xet").rglob("*"))
+        assert mmu.verify(REPO, deep=True)[0].problems == ()
+        assert publish(dataset, REPO).nothing
+
+
 def test_a_server_that_goes_away_is_told(dataset: Path, hub: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub.utils import _http
 
@@ -322,6 +368,15 @@ def test_what_is_not_whole_is_refused(hub: Archive, dataset: Path, damage: objec
     with pytest.raises(UsageError, match=said):
         publish(dataset, REPO, check=check)
     assert hub.asked == []
+
+
+def test_a_card_that_was_edited_is_not_written_anew(
+    hub: Archive, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "dress", lambda root: pytest.fail("dressed"))
+    (dataset / "README.md").write_text((dataset / "README.md").read_text().replace("A toy.", "My toy."))
+    with pytest.raises(UsageError, match=r"the dataset card\) was changed since"):
+        publish(dataset, REPO)
 
 
 def test_one_release_alone_or_a_strange_name_is_refused(hub: Archive, dataset: Path) -> None:
