@@ -17,35 +17,19 @@ import pyarrow.compute as pc
 
 from crossmatch.places import Names
 from mmu.errors import UsageError, unknown
+from mmu.identity import IDS, PAIRS, as_text, pairs_of
 
 if TYPE_CHECKING:
     from crossmatch.sources import Wanted
 
-IDS = (
-    *("object_id", "source_id", "SOURCE_ID", "TARGETID", "targetid"),
-    *("objid", "objID", "objectId", "id", "ID", "designation"),
-)
-"""Usual names of an id, the surest first."""
-
 _OFTEN_REPEATED = frozenset(IDS[5:])
 """Names that in some catalogues count objects within a brick or a field only."""
-
-PAIRS = (
-    *(("ra", "dec"), ("ra", "decl"), ("ra", "de"), ("radeg", "dedeg"), ("radeg", "decdeg"), ("ra_deg", "dec_deg")),
-    *(("ra_icrs", "de_icrs"), ("ra_icrs", "dec_icrs"), ("raj2000", "dej2000"), ("raj2000", "decj2000")),
-    *(("_ra", "_de"), ("_raj2000", "_dej2000"), ("ra_j2000", "dec_j2000"), ("ra2000", "dec2000")),
-    *(("alpha_j2000", "delta_j2000"), ("target_ra", "target_dec"), ("plug_ra", "plug_dec"), ("plugra", "plugdec")),
-    *(("objra", "objdec"), ("s_ra", "s_dec"), ("ramean", "decmean"), ("coord_ra", "coord_dec")),
-    ("right_ascension", "declination"),
-)
-"""Usual names of right ascension and declination that belong together, in small letters."""
 
 MOTIONS = (("pmra", "pmdec"), ("pmra", "pmde"))
 
 _ALIASES = {"deg": "deg", "degrees": "deg", "radian": "rad", "radians": "rad", "arcsecond": "arcsec"}
 _SUFFIX = re.compile(r"(.+?)#(\w+=.*)")
 _MOST_LISTED = 100
-_LARGEST_EXACT = float(1 << 53)
 
 
 @dataclass(frozen=True)
@@ -95,7 +79,7 @@ def split(address: str | Path) -> tuple[Path, Choice]:
 
 def has_positions(columns: Sequence[str], choice: Choice) -> bool:
     """True if the columns chosen are among these, or one of the usual pairs is."""
-    return {choice.ra, choice.dec} <= set(columns) if choice.ra else bool(_pairs(columns, PAIRS))
+    return {choice.ra, choice.dec} <= set(columns) if choice.ra else bool(pairs_of(columns))
 
 
 def chosen(given: Given, choice: Choice, wanted: Wanted, where: str) -> Names:
@@ -109,7 +93,7 @@ def chosen(given: Given, choice: Choice, wanted: Wanted, where: str) -> Names:
     for name in (ra, dec, choice.id, *wanted.errors):
         if name and name not in columns:
             raise unknown(f"column of {where}", name, columns)
-    motions = _pairs(columns, MOTIONS) if wanted.motion else []
+    motions = pairs_of(columns, MOTIONS) if wanted.motion else []
     names = Names(
         id=next((name for name in IDS if name in columns), "") if choice.id is None else choice.id,
         ra=ra,
@@ -128,7 +112,7 @@ def _positions(given: Given, choice: Choice, where: str) -> tuple[str, str]:
     if choice.ra and choice.dec:
         return choice.ra, choice.dec
     columns = given.columns
-    found = _pairs(columns, PAIRS)
+    found = pairs_of(columns)
     plain = [pair for pair in found if pair == PAIRS[0]] or [p for p in found if tuple(map(str.lower, p)) == PAIRS[0]]
     if len(plain or found) == 1:
         return (plain or found)[0]
@@ -136,20 +120,6 @@ def _positions(given: Given, choice: Choice, where: str) -> tuple[str, str]:
     which = " or ".join(f"{ra}, {dec}" for ra, dec in found)
     what = f"several may be the position ({which})" if found else "none has a usual name of RA and Dec"
     raise UsageError(f"Of the columns of {where}, {what}; {given.hint}. It has: {listed}.")
-
-
-def _pairs(columns: Sequence[str], usual: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The usual pairs that are there, whatever their case, both members in the same order of preference."""
-    written: dict[str, list[str]] = {}
-    for name in columns:
-        written.setdefault(name.lower(), []).append(name)
-    return [
-        (one, other)
-        for first, second in usual
-        for one in written.get(first, ())
-        for other in written.get(second, ())
-        if one.isupper() == other.isupper() or len(written[first]) == len(written[second]) == 1
-    ]
 
 
 def prepared(table: pa.Table, names: Names, units: Mapping[str, str], where: str) -> pa.Table:
@@ -190,38 +160,6 @@ def _numbers(column: pa.ChunkedArray, what: str) -> np.ndarray[Any, Any]:
             raise UsageError(f"{what} holds {column.type}, not numbers (of degrees, for a position).")
         column = column.cast(pa.float64())
     return np.asarray(column.to_numpy(), dtype=np.float64)
-
-
-def as_text(ids: pa.ChunkedArray, what: str) -> pa.ChunkedArray:
-    """Ids of any type as `string`, without the padding of a fixed width; an empty one counts as missing.
-
-    Raises:
-        UsageError: they are floating-point numbers that are no longer exact, or cannot be text.
-    """
-    if pa.types.is_dictionary(ids.type):
-        ids = ids.cast(ids.type.value_type)
-    if pa.types.is_floating(ids.type):
-        ids = _whole(ids, what)
-    try:
-        if pa.types.is_fixed_size_binary(ids.type):
-            ids = ids.cast(pa.binary())
-        texts = ids.cast(pa.string())
-    except pa.ArrowException as problem:
-        raise UsageError(f"{what} holds {ids.type}, which cannot be an id.") from problem
-    if not pa.types.is_integer(ids.type):
-        texts = pc.utf8_trim(texts, " \t\0")
-        texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
-    return texts if isinstance(texts, pa.ChunkedArray) else pa.chunked_array([texts])
-
-
-def _whole(ids: pa.ChunkedArray, what: str) -> pa.ChunkedArray:
-    """Whole numbers that a library kept as floating-point ones, where none can have been rounded."""
-    values = np.asarray(ids.to_numpy(), dtype=np.float64)
-    known = values[~np.isnan(values)]
-    if not (np.abs(known) < _LARGEST_EXACT).all() or (known != np.floor(known)).any():
-        raise UsageError(f"{what} holds ids as floating-point numbers, which are not exact; give integers or text.")
-    missing = np.isnan(values)
-    return pa.chunked_array([pa.array(np.where(missing, 0, values).astype(np.int64), mask=missing)])
 
 
 def refuse_repeated(ids: pa.ChunkedArray, name: str, given: Given, where: str) -> None:

@@ -18,9 +18,10 @@ import mmu
 from crossmatch.motion import FASTEST_ARCSEC_PER_YEAR
 from crossmatch.partitions import FilesPart
 from crossmatch.places import SKY, Names, TablePart, to_arcsec
-from crossmatch.roles import IDS, split
+from crossmatch.roles import split
 from mmu.dataset import Dataset
 from mmu.errors import UsageError, unknown
+from mmu.identity import id_of
 from mmu.remote.addresses import is_remote, name_of
 from mmu.remote.ranges import Place, parquet, size_of
 from mmu.sky.halo import Cover
@@ -239,14 +240,13 @@ def _names(dataset: Dataset, address: str, wanted: Wanted, moves: bool) -> Names
     for name in (ra, dec, *wanted.errors):
         if name not in columns:
             raise unknown(f"column of {address}", name, columns)
-    candidates = (*IDS[:1], *facts.get("hats_cols_survey_id", "").split(), *IDS)
     fine = facts.get("hats_col_healpix_order", str(MAX_ORDER)) == str(MAX_ORDER)
     sky = facts.get("hats_col_healpix", SKY)
     scales = {to_arcsec(dataset.schema.field(name)) for name in wanted.errors}
     if len(scales) > 1:
         raise UsageError(f"The columns {', '.join(wanted.errors)} of {address} differ in unit.")
     return Names(
-        id=next((name for name in candidates if name in columns), ""),
+        id=id_of(dataset.columns, facts),
         ra=ra,
         dec=dec,
         healpix=sky if sky in columns and fine else "",

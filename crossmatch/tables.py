@@ -23,9 +23,10 @@ from crossmatch import files, frames, roles
 from crossmatch.places import as_places, in_sky_order, one_row_each
 from crossmatch.roles import Choice, Given
 from crossmatch.sources import Memory, Wanted
-from crossmatch.v1 import from_v1, is_v1
+from crossmatch.v1 import from_v1
 from mmu.errors import UsageError
 from mmu.remote.addresses import TABLES
+from mmu.v1 import is_v1
 
 _BLOCK = 1 << 24
 

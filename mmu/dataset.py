@@ -64,6 +64,10 @@ def open(path: str | Path, release: str | None = None) -> Dataset:
         return Dataset(folder)
     releases = {child.name: child for child in sorted(folder.iterdir()) if _is_release(child)}
     if not releases:
+        from mmu.v1 import is_v1, open_v1
+
+        if is_v1(folder):
+            return open_v1(folder, release)
         msg = f"{folder} holds no dataset: a survey's folder, one of its releases or a collection was expected."
         raise UsageError(msg)
     name = release or _default_release(folder, list(releases))

@@ -19,23 +19,38 @@ _DEFECTS = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError,
 
 
 @contextmanager
-def open_hdf5(path: Path, most_bytes: int, only: Container[str] | None = None) -> Iterator[Any]:
+def open_hdf5(
+    path: Path, most_bytes: int, only: Container[str] | None = None, *, ragged: bool = False
+) -> Iterator[Any]:
     """A file from outside as an open `h5py.File`, in which every object was looked at.
 
     Args:
         most_bytes: what all datasets together may declare to unpack to.
         only: names of the datasets that will be read, in whichever group; the others may be of any size and kind.
+        ragged: allow texts and lists of numbers of variable length. Each counts as large as the file, as all of them
+            may point at one place.
 
     Raises:
         FormatError: it is no HDF5 file, is damaged, declares more than that, points elsewhere, or holds what is not
             plain arrays. Errors of the library while the file is open become this one too.
     """
+    with looked_at(path, most_bytes, ragged=ragged) as look:
+        look.everything(only)
+        yield look.file
+
+
+@contextmanager
+def looked_at(path: Path, most_bytes: int, *, ragged: bool = False) -> Iterator[Look]:
+    """A file from outside whose objects are looked at one by one, when they are asked for: see `open_hdf5`.
+
+    Raises:
+        FormatError: as `open_hdf5`, of those asked for.
+    """
     import h5py
 
     try:
         with h5py.File(path, "r") as file:
-            _Look(path.name, most_bytes, only).at(file)
-            yield file
+            yield Look(file, path, most_bytes, ragged)
     except MmuError:
         raise
     except _DEFECTS as problem:
@@ -43,43 +58,65 @@ def open_hdf5(path: Path, most_bytes: int, only: Container[str] | None = None) -
         raise FormatError(msg) from problem
 
 
-class _Look:
-    """A walk over everything that hard links lead to, each object once."""
+class Look:
+    """An open file, each object of which is looked at once, before it is used."""
 
-    def __init__(self, name: str, most_bytes: int, only: Container[str] | None) -> None:
-        self._name, self._most, self._only, self._bytes = name, most_bytes, only, 0
-        self._seen: set[int] = set()
+    def __init__(self, file: Any, path: Path, most_bytes: int, ragged: bool = False) -> None:
+        self.file = file
+        self._name, self._most, self._bytes = path.name, most_bytes, 0
+        self._ragged_bytes = path.stat().st_size if ragged else 0
+        self._seen = {_address(file)}
         self._objects = 0
 
-    def at(self, root: Any) -> None:
-        """Every object below `root`."""
+    def keys(self, group: Any) -> list[str]:
+        """What a group holds, in its order."""
+        self._count(len(group))
+        return list(group)
+
+    def member(self, group: Any, key: str) -> Any:
+        """An object of a group, if it is a group or plain arrays."""
+        return self._member(group, key)[0]
+
+    def everything(self, only: Container[str] | None) -> None:
+        """Look at all that hard links lead to; of datasets, those with the names in `only`."""
         import h5py
 
-        self._seen.add(_address(root))
-        waiting = [root]
+        waiting = [self.file]
         while waiting:
             group = waiting.pop()
-            self._count(len(group))
-            for key in group:
-                where = f"{group.name.rstrip('/')}/{key}"
-                if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-                    raise self._error(f"{where!r} is a link to another place, perhaps in another file")
-                if self._ignored(group, key):
-                    continue
-                found = group[key]
-                if _address(found) in self._seen:
-                    continue
-                self._seen.add(_address(found))
-                if isinstance(found, h5py.Group):
-                    waiting.append(found)
-                elif isinstance(found, h5py.Dataset):
-                    self._dataset(found, where)
+            for key in self.keys(group):
+                self._check_link(group, key)
+                if not self._ignored(group, key, only):
+                    found, new = self._member(group, key)
+                    if new and isinstance(found, h5py.Group):
+                        waiting.append(found)
 
-    def _ignored(self, group: Any, key: str) -> bool:
+    def _member(self, group: Any, key: str) -> tuple[Any, bool]:
+        """An object, and whether it was met for the first time."""
+        import h5py
+
+        self._check_link(group, key)
+        found = group[key]
+        address = _address(found)
+        if address in self._seen:
+            return found, False
+        self._seen.add(address)
+        if isinstance(found, h5py.Dataset):
+            self._dataset(found, _where(group, key))
+        return found, True
+
+    def _check_link(self, group: Any, key: str) -> None:
+        import h5py
+
+        if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+            raise self._error(f"{_where(group, key)!r} is a link to another place, perhaps in another file")
+
+    @staticmethod
+    def _ignored(group: Any, key: str, only: Container[str] | None) -> bool:
         """True for a dataset that will not be read; told without opening it, as wide files have hundreds."""
         import h5py
 
-        if self._only is None or key in self._only:
+        if only is None or key in only:
             return False
         return bool(h5py.h5o.get_info(group.id, key.encode()).type == h5py.h5o.TYPE_DATASET)
 
@@ -100,27 +137,43 @@ class _Look:
             code = made.get_filter(number)[0]
             if code not in FILTERS:
                 raise self._error(f"{where!r} needs the filter {code}; allowed are {', '.join(FILTERS.values())}")
-        if found.dtype.hasobject and not (found.shape == () and h5py.check_string_dtype(found.dtype)):
+        one_text = found.shape == () and h5py.check_string_dtype(found.dtype)
+        if found.dtype.hasobject and not one_text and not (self._ragged_bytes and is_ragged(found.dtype)):
             raise self._error(f"{where!r} holds references or values of variable length")
         self._size(found, where)
 
     def _size(self, found: Any, where: str) -> None:
         """What it unpacks to, and the least that reading one value takes."""
-        each = found.dtype.itemsize
+        each = max(found.dtype.itemsize, self._ragged_bytes if found.dtype.hasobject else 0)
         chunk = each
         for length in found.chunks or ():
             chunk *= int(length)
         total = each
         for length in found.shape or ():
             total *= int(length)
-        self._bytes += total
-        if max(self._bytes, chunk) > self._most:
+        total += self._bytes
+        if max(total, chunk) > self._most:
             raise self._error(
-                f"{where!r} brings it to {max(self._bytes, chunk)} bytes unpacked, more than the {self._most} allowed"
+                f"{where!r} brings it to {max(total, chunk)} bytes unpacked, more than the {self._most} allowed"
             )
+        self._bytes = total
 
     def _error(self, what: str) -> FormatError:
         return FormatError(f"{self._name}: {what}; the file is refused.")
+
+
+def _where(group: Any, key: str) -> str:
+    return f"{group.name.rstrip('/')}/{key}"
+
+
+def is_ragged(dtype: Any) -> bool:
+    """True for texts, or lists of plain numbers, of variable length."""
+    import h5py
+
+    if h5py.check_string_dtype(dtype):
+        return True
+    inner = h5py.check_vlen_dtype(dtype)
+    return inner is not None and inner.kind in "biuf"
 
 
 def _address(found: Any) -> int:

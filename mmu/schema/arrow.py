@@ -25,7 +25,7 @@ def arrow_type(column: Column) -> pa.DataType:
         return pa.struct([arrow_field(member) for member in column.members])
     kind = pa.string() if column.dtype == "string" else pa.from_numpy_dtype(np.dtype(column.dtype))
     for _ in column.shape:
-        kind = pa.list_(pa.field("element", kind, nullable=False))
+        kind = list_of_type(kind)
     return kind
 
 
@@ -101,13 +101,22 @@ def nested_list(values: np.ndarray[Any, Any]) -> pa.ListArray:
     flat = np.ascontiguousarray(values)
     if flat.size > np.iinfo(np.int32).max:
         raise FormatError(f"An array of shape {values.shape} is too large for one Arrow list; use fewer rows.")
-    out: pa.Array = pa.array(flat.reshape(-1))
-    for axis in range(flat.ndim - 1, 0, -1):
-        length, count = flat.shape[axis], int(np.prod(flat.shape[:axis], dtype=np.int64))
+    return nest(pa.array(flat.reshape(-1)), flat.shape)
+
+
+def nest(flat: pa.Array, shape: tuple[int, ...]) -> pa.Array:
+    """Values that stand one after the other as nested lists of a shape, (N, a, b, ...)."""
+    out = flat
+    for axis in range(len(shape) - 1, 0, -1):
+        length, count = shape[axis], int(np.prod(shape[:axis], dtype=np.int64))
         offsets = pa.array(np.arange(count + 1, dtype=np.int32) * length)
-        item = pa.field("element", out.type, nullable=False)
-        out = pa.ListArray.from_arrays(offsets, out, type=pa.list_(item))
+        out = pa.ListArray.from_arrays(offsets, out, type=list_of_type(out.type))
     return out
+
+
+def list_of_type(kind: pa.DataType) -> pa.DataType:
+    """Lists as every shard has them: their entries are never missing."""
+    return pa.list_(pa.field("element", kind, nullable=False))
 
 
 def column_array(column: Column, values: Any) -> pa.Array:
