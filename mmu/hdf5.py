@@ -167,13 +167,13 @@ def _where(group: Any, key: str) -> str:
 
 
 def is_ragged(dtype: Any) -> bool:
-    """True for texts, or lists of plain numbers, of variable length."""
+    """True for texts, or lists of plain numbers, of variable length; h5py 3.16 swaps no bytes in the lists it reads."""
     import h5py
 
     if h5py.check_string_dtype(dtype):
         return True
     inner = h5py.check_vlen_dtype(dtype)
-    return inner is not None and inner.kind in "biuf"
+    return inner is not None and inner.kind in "biuf" and bool(inner.isnative)
 
 
 def _address(found: Any) -> int:

@@ -236,3 +236,39 @@ def test_damage_is_harmless_or_an_error_of_ours(tmp_path: Path, place: int, data
     with suppress(FormatError), open_hdf5(bad, MOST) as file:
         for name in ("a/b", "c"):
             file[name][()]
+
+
+def test_lists_of_variable_length_are_read_where_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        lists = file.create_dataset("lists", (3,), h5py.vlen_dtype("<f8"))
+        lists[0] = np.arange(4.0)
+        file["texts"] = ["a", "bc"]
+    refused(path, "holds references or values of variable length")
+    with open_hdf5(path, MOST, ragged=True) as file:
+        assert file["lists"][0].tolist() == [0.0, 1.0, 2.0, 3.0]
+        assert file["texts"].asstr()[1] == "bc"
+    few = path.stat().st_size * 4  # three lists and two texts count as five times the file
+    with pytest.raises(FormatError, match="bytes unpacked"), open_hdf5(path, few, ragged=True):
+        raise AssertionError("it was opened")
+    with h5py.File(path, "a") as file:
+        file.create_dataset("swapped", (1,), h5py.vlen_dtype(">f8"))
+        file.create_dataset("links", (1,), h5py.ref_dtype)
+    for name in ("swapped", "links"):
+        with pytest.raises(FormatError, match="variable length"), open_hdf5(path, MOST, {name}, ragged=True):
+            raise AssertionError("it was opened")
+
+
+def test_only_what_is_touched_is_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        file["a"], file["group/b"] = np.arange(3), np.arange(4)
+        file["away"] = h5py.ExternalLink("secret.h5", "/x")
+        file["large"] = np.zeros(1_000)
+    with hdf5.looked_at(path, 1_000) as look:
+        assert look.member(look.file, "a")[:].tolist() == [0, 1, 2]
+        assert look.member(look.member(look.file, "group"), "b")[:].tolist() == [0, 1, 2, 3]
+        for name, said in (("away", "a link to another place"), ("large", "8056 bytes unpacked")):
+            with pytest.raises(FormatError, match=said):
+                look.member(look.file, name)
+        assert look.member(look.file, "a").shape == (3,)
