@@ -16,9 +16,12 @@ import mmu
 from mmu.build.run import build
 from mmu.build.spec import BuildSpec
 from mmu.build.verify import verify
+from mmu.dataset import Dataset
+from mmu.decoding import decode
 from mmu.schema import HEALPIX, Column, arrow_schema
 from mmu.sky import healpix
-from mmu.survey import Release, Survey
+from mmu.survey import Hdf5Column, Release, Survey
+from mmu.v1 import V1Dataset
 
 REACH_DEG = 0.02
 """Rows of an object that has several lie this near to it."""
@@ -139,6 +142,47 @@ class Contract:
                     assert file[column.name].dtype == np.dtype(column.dtype), column.name
                 rows += len(file["healpix"])
         assert rows == len(mmu.open(out / self.survey.name))
+
+    def test_hdf5_opens_as_what_it_was_made_of(self, built: tuple[Release, Path]) -> None:
+        release, out = built
+        ours = mmu.open(out / self.survey.name / release.name)
+        old = mmu.open(out / self.survey.name / "hdf5" / release.name)
+        assert isinstance(old, V1Dataset)
+        assert old.left_out == {}
+        assert len(old) == len(ours)
+        if release.hdf5_groups:
+            assert set(old.array("object_id")) == set(ours.array("object_id"))
+            return
+        entries, compared = {entry.name: entry for entry in release.hdf5}, 0
+        for path, source in old.layout.sources.items():
+            if source[0] in entries:
+                _same(path, entries[source[0]], old.array(path), ours)
+                compared += 1
+        assert compared >= len(release.hdf5) - 3  # object_id, ra and dec may go by other names besides
+
+
+def _same(path: str, entry: Hdf5Column, found: Any, ours: Dataset) -> None:
+    """The rows of a column of v1, in the order of ours, are those that it was made of."""
+    columns = [decode(ours.table([name]), pictures=True) for name in (entry.source, *entry.stack)]
+    wanted = [_at(values, name) for values, name in zip(columns, (entry.source, *entry.stack), strict=True)]
+    expected = np.stack(wanted, axis=1) if entry.stack else wanted[0]
+    if isinstance(expected, np.ma.MaskedArray):
+        expected = expected.filled(entry.fill)
+    for one, other in zip(found, expected, strict=True):
+        if path == "object_id":
+            assert one == str(other)
+        elif entry.index is not None:
+            assert all(np.array_equal(plane, other[entry.index]) for plane in one)
+        elif entry.length is not None and not path.startswith(("image.", "spectrum.")):
+            assert np.array_equal(one[: len(other)], np.asarray(other, one.dtype), equal_nan=one.dtype.kind == "f")
+        else:
+            here = np.asarray(one)
+            assert np.array_equal(here, np.asarray(other, here.dtype), equal_nan=here.dtype.kind == "f"), path
+
+
+def _at(values: dict[str, Any], path: str) -> Any:
+    top, _, member = path.partition(".")
+    return values[top][member] if member else values[top]
 
 
 def _leaves(column: Column, prefix: str = "") -> Iterator[tuple[str, Column]]:
