@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from mmu.errors import FormatError, MmuError
 from mmu.remote.listing import RemoteFolder
 from mmu.remote.ranges import Place, parquet
+from mmu.schema.plain import plain, plain_schema
 from mmu.sky.partition import Partition
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
@@ -95,7 +96,7 @@ class Gather:
         if key not in self._kept:
             try:
                 with parquet(path, footer) as file:
-                    self._kept[key] = file.read_row_group(group, columns=self.columns, use_threads=False)
+                    self._kept[key] = plain(file.read_row_group(group, columns=self.columns, use_threads=False))
             except MmuError:
                 raise
             except (pa.ArrowException, OSError) as problem:
@@ -109,7 +110,7 @@ class Gather:
     def _schema(self) -> pa.Schema:
         schema = self._given
         if schema is None:
-            schema = pq.read_schema(f"{self.folder}/dataset/_common_metadata")
+            schema = plain_schema(pq.read_schema(f"{self.folder}/dataset/_common_metadata"))
         return pa.schema([schema.field(name) for name in self.columns])
 
 

@@ -227,8 +227,8 @@ def own_name(given: Any) -> tuple[str, Any]:
 def _name_of(path: Path) -> str:
     """The survey's folder, also where a release in it or its collection is named; a table's file without its ending."""
     path = path.expanduser().absolute()
-    part = (path / "hats.properties").is_file() and (path.parent / "README.md").is_file()
-    if part or (path / "collection.properties").is_file():
+    part = any((path / f"{kind}.properties").is_file() for kind in ("hats", "collection"))
+    if part and (path.parent / "README.md").is_file():
         path = path.parent
     return path.name.split(".")[0] if path.is_file() else path.name
 

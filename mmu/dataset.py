@@ -21,11 +21,13 @@ import xxhash
 
 from mmu.decoding import Decoded, decode, first
 from mmu.errors import FormatError, UsageError, unknown
+from mmu.identity import IDS, as_text, id_of
 from mmu.remote.addresses import is_remote
 from mmu.remote.listing import RemoteFolder
 from mmu.remote.ranges import Place, parquet, size_of
 from mmu.schema.column import HEALPIX
 from mmu.schema.document import describe
+from mmu.schema.plain import plain, plain_schema
 from mmu.sky.healpix import MAX_ORDER
 from mmu.sky.partition import Partition
 from mmu.sky.region import Region, parse_region
@@ -105,11 +107,17 @@ class Dataset:
     @cached_property
     def schema(self) -> pa.Schema:
         """The Arrow schema of every shard; units and meanings are in the fields' metadata."""
-        return pq.read_schema(self.path / "dataset" / "_common_metadata")
+        return plain_schema(pq.read_schema(self.path / "dataset" / "_common_metadata"))
 
     @property
     def columns(self) -> list[str]:
         return list(self.schema.names)
+
+    @cached_property
+    def keys(self) -> tuple[str, str, str]:
+        """What the columns of ids and of positions are called, "" for ids that a catalogue of others does not have."""
+        ra, dec = (self.properties.get(f"hats_col_{name}", name) for name in ("ra", "dec"))
+        return id_of(self.columns, self.properties), ra, dec
 
     @cached_property
     def partitions(self) -> list[Partition]:
@@ -316,12 +324,13 @@ class Dataset:
                     continue
                 rows = self._rows_of(file, index, region, ids)
                 if rows is None:
-                    yield file.read_row_group(index, columns=names)
+                    yield plain(file.read_row_group(index, columns=names))
                 elif len(rows):
-                    piece = file.read_row_group(index, columns=[*names, "object_id"]).take(pa.array(rows))
+                    wanted = names if ids is None else [*names, self.keys[0]]
+                    piece = plain(file.read_row_group(index, columns=wanted)).take(pa.array(rows))
                     if left is not None:
-                        left -= set(piece.column("object_id").to_pylist())
-                    yield piece.select(_tops([*names, "object_id"]))
+                        left -= set(self._ids(piece).to_pylist())
+                    yield piece.select(_tops(wanted))
 
     def _row_groups(self, leaf: Partition) -> Iterator[tuple[pq.ParquetFile, int]]:
         for place in self.files(leaf):
@@ -334,19 +343,27 @@ class Dataset:
         """Which rows of a row group are wanted, read from the columns that tell; None for all."""
         if ids is None and (region is None or region.whole):
             return None
-        keys = file.read_row_group(index, columns=["object_id", "ra", "dec"])
+        name, ra, dec = self.keys
+        keys = file.read_row_group(index, columns=[ra, dec] if ids is None else [name, ra, dec])
         keep = np.ones(len(keys), dtype=bool)
         if region is not None:
-            keep &= region.contains(keys["ra"].to_numpy(), keys["dec"].to_numpy())
+            keep &= region.contains(keys[ra].to_numpy(), keys[dec].to_numpy())
         if ids is not None:
-            keep &= pc.is_in(keys["object_id"], value_set=ids).to_numpy()
+            keep &= pc.is_in(self._ids(keys), value_set=ids).to_numpy()
         return np.flatnonzero(keep)
+
+    def _ids(self, piece: pa.Table) -> pa.ChunkedArray:
+        """Ids as text."""
+        name = self.keys[0]
+        if not name:
+            raise UsageError(f"{self.release} has no column of ids: none of {', '.join(IDS)}.")
+        return piece[name] if piece[name].type == pa.string() else as_text(piece[name], self.release)
 
     def _empty(self, names: list[str]) -> pa.Table:
         return self.schema.empty_table().select(_tops(names))
 
     def _check_found(self, wanted: pa.Array, pieces: list[pa.Table]) -> None:
-        found = {name for piece in pieces for name in piece.column("object_id").to_pylist()}
+        found = {name for piece in pieces for name in self._ids(piece).to_pylist()}
         missing = [name for name in wanted.to_pylist() if name not in found]
         if missing:
             msg = f"{self.release} has no object {missing[0]!r} ({len(missing)} of {len(wanted)} ids were not found)."

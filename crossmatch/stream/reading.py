@@ -17,6 +17,7 @@ from crossmatch.stream.decode import Block, block_of
 from crossmatch.stream.samples import Rows, Side
 from mmu.errors import FormatError, MmuError
 from mmu.remote.ranges import Place, parquet, version_of
+from mmu.schema.plain import plain
 
 ID = Array("", "", (), "text")
 """Read beside the arrays, for `batch.ids`; no column is called so."""
@@ -120,7 +121,7 @@ def read(place: Place, number: int, paths: list[str]) -> pa.Table:
     """
     try:
         with parquet(place) as file:
-            return file.read_row_group(number, columns=paths, use_threads=False)
+            return plain(file.read_row_group(number, columns=paths, use_threads=False))
     except MmuError:
         raise
     except (pa.ArrowException, OSError, KeyError) as problem:

@@ -25,6 +25,7 @@ from mmu.remote.addresses import Address, located
 from mmu.remote.listing import RemoteFolder, leaf_of, shards_among
 from mmu.remote.ranges import Place, RemoteFile, file_system, insist, parquet
 from mmu.remote.releases import PROPERTIES, SMALL, catalogue_at, if_there, releases_at
+from mmu.schema.plain import plain_schema
 from mmu.sky.partition import Partition
 
 _MOST = {"partition_info.csv": 1 << 26, "dataset/_common_metadata": 1 << 24, "_mmu/shards.parquet": 1 << 28}
@@ -81,7 +82,7 @@ class RemoteDataset(Dataset):
         if not self.partitions:
             raise FormatError(f"{self.at.shown} has neither rows nor a schema.")
         with parquet(self.folder.files(self.partitions[0])[0]) as file:
-            return file.schema_arrow
+            return plain_schema(file.schema_arrow)
 
     def shard(self, partition: Partition) -> NoReturn:
         raise UsageError(f"{self.at.shown} is not on this machine; download it to read it.")

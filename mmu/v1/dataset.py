@@ -78,6 +78,11 @@ class V1Dataset(Dataset):
         """What the files hold and no column can: name -> why."""
         return dict(self.layout.left_out)
 
+    @property
+    def keys(self) -> tuple[str, str, str]:
+        """As in every tree that is opened here."""
+        return "object_id", "ra", "dec"
+
     @cached_property
     def partitions(self) -> list[Partition]:
         """The nside-16 pixels that have a folder."""
