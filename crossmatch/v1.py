@@ -50,5 +50,3 @@ def _fingerprint(dataset: V1Dataset) -> str:
             facts = path.stat()
             digest.update(f"{path.relative_to(dataset.path)} {facts.st_size} {facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()
-
-

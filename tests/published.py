@@ -98,7 +98,7 @@ def write(folder: Path, kind: str, ra: Any, dec: Any, *, id_name: str = "object_
     fields = [
         pa.field("_healpix_29", pa.int64()),
         pa.field(kind, KINDS[kind]),
-        pa.field("psf", array2d((SIDE, SIDE), pa.float32()).type, metadata=array2d((SIDE, SIDE), pa.float32()).metadata),
+        array2d((SIDE, SIDE), pa.float32()).with_name("psf"),
         pa.field("Z", pa.float32()),
         pa.field(id_name, named.type),
         pa.field("ra", pa.float64()),

@@ -87,7 +87,8 @@ for kind in ("image", "spectrum", "lightcurve"):
     stream = mmu.stream(data.path, batch_size=5, tail="exact")
     streamed = [sorted(f"{k} {v}" for k, v in batch[stream.samples.sides[0].name].items()) for batch in stream]
     region = data.table("all", region="cone:45,0,0.02").num_rows
-    out[kind] = [str(data.schema), str(table.schema.field(kind).type), str(table.to_pylist()), batches, streamed, region]
+    types = [str(data.schema), str(table.schema.field(kind).type)]
+    out[kind] = [types, str(table.to_pylist()), batches, streamed, region]
     assert "extension" not in str(table.schema), table.schema
 marked = "datasets" in sys.modules
 print(json.dumps([marked, hashlib.sha256(json.dumps(out).encode()).hexdigest()]))

@@ -1,6 +1,6 @@
 """Others' Arrow schemas and tables as ours are: plain nested lists, with shapes and modalities in the fields' metadata.
 
-Catalogues on the Hub (Multimodal Universe v1.5) mark planes as `datasets`' Array2D, within structs too. Where `datasets`
+Catalogues on the Hub (Multimodal Universe v1.5) mark planes as Array2D of `datasets`, within structs too. Where that
 was imported, Arrow makes extension types of the marks, which most of its functions do not take; else they stay words in
 the metadata. Here both become the same: the storage, and the shape as ours say it.
 """
@@ -114,9 +114,8 @@ def _storage(array: pa.Array, kind: pa.DataType) -> Any:
     if not _is_list(kind):
         return array
     own = 1 if pa.types.is_fixed_size_list(kind) else 2
-    return pa.Array.from_buffers(
-        kind, len(array), array.buffers()[:own], array.null_count, array.offset, [_storage(array.values, kind.value_type)]
-    )
+    values = _storage(array.values, kind.value_type)
+    return pa.Array.from_buffers(kind, len(array), array.buffers()[:own], array.null_count, array.offset, [values])
 
 
 def _told(field: pa.Field) -> pa.Field:

@@ -89,7 +89,7 @@ class Records(ABC):
         if name in holder.attrs:
             return _attribute(holder.attrs, name)
         where = f"{self.path}, {holder.name}" if holder.name != "/" else str(self.path)
-        raise FormatError(f"{where}: there is no {name!r}, which the first file of the tree has; the file is not whole.")
+        raise FormatError(f"{where}: there is no {name!r}, which the first file of the tree has; it is not whole.")
 
 
 class Arrays(Records):
@@ -198,7 +198,8 @@ def _layout(look: Look, path: Path, known: tuple[str, str] | None) -> Records:
             if ra.shape == ():
                 return One(look, path)
             if ra.shape is None or len(ra.shape) != 1 or ra.shape != dec.shape:
-                raise FormatError(f"{path}: {' and '.join(pair)} are of shape {ra.shape} and {dec.shape}, not one length.")
+                shapes = f"{ra.shape} and {dec.shape}"
+                raise FormatError(f"{path}: {' and '.join(pair)} are of shape {shapes}, not lists of one length.")
             return Arrays(look, path, ra.shape[0])
     return Groups(look, path)
 

@@ -157,7 +157,7 @@ def test_sources_of_gaia_are_named_by_source_id_and_move(tmp_path: Path) -> None
     assert found.places.sort_by("row")["error"].to_pylist() == pytest.approx([0.005, 0.007])
     assert (found.moves, found.epoch) == (True, 2016.0)
     write(tmp_path / "healpix=10" / "001-of-001.hdf5", source_id=[5], ra_error=[1.0], **inside(10, 1))
-    with pytest.raises(FormatError, match="there is no '(pmra|pmdec)', which the first file of the tree has"):
+    with pytest.raises(FormatError, match=r"there is no '(pmra|pmdec)', which the first file of the tree has"):
         from_v1("gaia", tmp_path, Wanted(motion=True, errors=("ra_error",)))
 
 
@@ -178,10 +178,10 @@ def test_what_is_not_read_may_be_of_any_kind(tmp_path: Path) -> None:
 WRONG = {
     "a link": ({"object_id": h5py.ExternalLink("other.hdf5", "/x"), **inside(9, 1)}, "a link to another place"),
     "no position": ({"object_id": [1, 2], "ra": [1.0, np.nan], "dec": [1.0, 2.0]}, "healpix=9: 1 of 2 .* is row 1: ra"),
-    "no dec": ({"object_id": [1], "ra": [1.0]}, "holds neither ra and dec, nor a group for each record, but 'object_id'"),
+    "no dec": ({"object_id": [1], "ra": [1.0]}, "nor a group for each record, but 'object_id'"),
     "other arrays": ({"x": [1], "y": [1.0]}, "holds neither ra and dec, nor a group for each record, but 'x'"),
     "nothing": ({}, "is empty"),
-    "lengths": ({"object_id": [1, 2], **inside(9, 1)}, "'object_id' cannot be read: its shape is .2,., where there are 1 records"),
+    "lengths": ({"object_id": [1, 2], **inside(9, 1)}, "its shape is .2,., where there are 1 records"),
     "shape": ({"object_id": [[1], [2]], **inside(9, 2)}, "'object_id' is not one value a record"),
 }
 

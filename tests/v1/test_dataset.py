@@ -70,7 +70,7 @@ def test_its_releases_and_its_survey_are_told_apart(ours: Path, tmp_path: Path) 
     assert mmu.open(tmp_path / "sdss", "eboss").releases == ["boss", "eboss"]
     with pytest.raises(UsageError, match=r"holds several releases; give one of .*boss, .*eboss"):
         mmu.open(tmp_path / "sdss")
-    with pytest.raises(UsageError, match="Unknown release in .* 'segue'; the known ones are: boss, eboss"):
+    with pytest.raises(UsageError, match=r"Unknown release in .* 'segue'; the known ones are: boss, eboss"):
         mmu.open(tmp_path / "sdss", "segue")
     with pytest.raises(UsageError, match="is not the release 'boss'"):
         mmu.open(tmp_path / "sdss" / "eboss", "boss")
@@ -92,7 +92,7 @@ def test_padding_that_shows_is_dropped(tmp_path: Path) -> None:
     data = mmu.open(spectra(tmp_path / "sdss"))
     for column in ("spectrum.flux", "spectrum.lambda"):  # also where the wavelengths are not asked for
         assert [len(row) for row in data.array(column)] == [6, 4, 0, 9, 7, 0]
-    assert not np.concatenate([row for row in data.array("spectrum.mask")]).any()
+    assert not np.concatenate(list(data.array("spectrum.mask"))).any()
     assert data.columns[-1] == "spectrum_lsf"  # not as long as the flux is
     image = mmu.open(images(tmp_path / "ls")).table("all")["image"].to_pylist()
     assert [row["band"] for row in image] == [["des-g", "des-r", "des-z"], ["des-g", "des-r"]]
