@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from crossmatch.association import Association
 from crossmatch.columns import association_schema
-from crossmatch.tables import is_table, is_v1
+from crossmatch.tables import is_table, is_v1, without_rows
 from mmu.dataset import Dataset
 from mmu.dataset import open as open_dataset
 from mmu.errors import UsageError, unknown
@@ -91,9 +91,7 @@ def whole_rows(name: str, address: str) -> Dataset:
     """
     path = Path(address)
     if not address or (not is_remote(address) and (is_table(path) or is_v1(path))):
-        raise UsageError(
-            f"{name} is a table: only datasets in shards (HATS catalogues) can be written out with their rows."
-        )
+        raise without_rows(name, address, "written out")
     dataset = open_dataset(address)
     if (rows := dataset.ledger) is not None and rows["rows"].to_pylist() != rows["objects"].to_pylist():
         raise UsageError(f"{name} ({dataset.release}) has several rows an object; take a release that has one.")

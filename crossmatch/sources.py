@@ -27,6 +27,7 @@ from mmu.remote.ranges import Place, parquet, size_of
 from mmu.sky.halo import Cover
 from mmu.sky.healpix import MAX_ORDER
 from mmu.sky.partition import Partition
+from mmu.v1 import V1Dataset
 
 _MOTION = ("pmra", "pmdec")
 
@@ -176,6 +177,8 @@ def open_source(name: str, given: Any, wanted: Wanted) -> Source:
     """
     from crossmatch import tables
 
+    if isinstance(given, V1Dataset):
+        return tables.from_v1(name, given, wanted)
     if isinstance(given, Dataset):
         return Catalogue(name, given.address, given, wanted)
     if isinstance(given, str) and is_remote(given):

@@ -26,7 +26,7 @@ from crossmatch.sources import Memory, Wanted
 from crossmatch.v1 import from_v1
 from mmu.errors import UsageError
 from mmu.remote.addresses import TABLES
-from mmu.v1 import is_v1
+from mmu.v1 import V1Dataset, is_v1
 
 _BLOCK = 1 << 24
 
@@ -63,6 +63,17 @@ def from_memory(name: str, given: Any, wanted: Wanted) -> Memory:
     """
     places = _places(frames.given(given, name), Choice(), wanted, name)
     return Memory(name, "", places, _of_places(places), wanted.epoch)
+
+
+def without_rows(name: str, address: object, what: str) -> UsageError:
+    """The error for what has ids and positions to match, and no shards whose rows could be `what`."""
+    if isinstance(address, V1Dataset) or (isinstance(address, (str, Path)) and is_v1(address)):
+        path = address.path if isinstance(address, V1Dataset) else address
+        return UsageError(
+            f"{name} is a tree of HDF5 files, of which only ids and positions are matched; `mmu convert {path} --out "
+            f"FOLDER` writes it as a dataset whose rows can be {what}."
+        )
+    return UsageError(f"{name} is a table: only datasets in shards (HATS catalogues) can be {what} with their rows.")
 
 
 def _places(given: Given, choice: Choice, wanted: Wanted, where: str) -> pa.Table:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import xxhash
 
 from crossmatch.places import Names, as_places, in_sky_order, one_row_each
 from crossmatch.roles import Choice, Given, chosen, prepared
@@ -33,7 +32,7 @@ def from_v1(name: str, given: str | Path | V1Dataset, wanted: Wanted) -> Memory:
     names = chosen(tables, Choice(), wanted, str(root))
     found = [_places(dataset, leaf, names, units) for leaf in dataset.partitions]
     places = one_row_each(in_sky_order(pa.concat_tables(found)))
-    return Memory(name, str(root), places, _fingerprint(dataset), wanted.epoch)
+    return Memory(name, str(root), places, dataset.fingerprint, wanted.epoch)
 
 
 def _places(dataset: V1Dataset, leaf: Partition, names: Names, units: dict[str, str]) -> pa.Table:
@@ -41,12 +40,3 @@ def _places(dataset: V1Dataset, leaf: Partition, names: Names, units: dict[str, 
     where = str(dataset.files(leaf)[0].parent)
     table = prepared(dataset.pixel(leaf, names.columns), names, units, where)
     return as_places(table, names, where, np.arange(len(table)), leaf)
-
-
-def _fingerprint(dataset: V1Dataset) -> str:
-    digest = xxhash.xxh3_128()
-    for leaf in dataset.partitions:
-        for path in dataset.files(leaf):
-            facts = path.stat()
-            digest.update(f"{path.relative_to(dataset.path)} {facts.st_size} {facts.st_mtime_ns}\n".encode())
-    return digest.hexdigest()

@@ -166,11 +166,18 @@ def _where(group: Any, key: str) -> str:
     return f"{group.name.rstrip('/')}/{key}"
 
 
+def is_text(dtype: Any) -> bool:
+    """True for texts, of fixed or of variable length."""
+    import h5py
+
+    return h5py.check_string_dtype(dtype) is not None
+
+
 def is_ragged(dtype: Any) -> bool:
     """True for texts, or lists of plain numbers, of variable length; h5py 3.16 swaps no bytes in the lists it reads."""
     import h5py
 
-    if h5py.check_string_dtype(dtype):
+    if is_text(dtype):
         return True
     inner = h5py.check_vlen_dtype(dtype)
     return inner is not None and inner.kind in "biuf" and bool(inner.isnative)

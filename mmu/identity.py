@@ -30,7 +30,7 @@ _LARGEST_EXACT = float(1 << 53)
 
 
 def id_of(columns: Sequence[str], properties: Mapping[str, str] | None = None) -> str:
-    """The column of ids, "" if none has a usual name; properties may name a catalogue's own (`hats_cols_survey_id`)."""
+    """The column of ids, "" if none has a usual name, or the one that a catalogue's properties name."""
     said = (properties or {}).get("hats_cols_survey_id", "").split()
     return next((name for name in (*IDS[:1], *said, *IDS) if name in columns), "")
 

@@ -119,10 +119,11 @@ def _side(name: str, address: Any, fingerprint: str = "") -> Side:
         UsageError: it is a table, which has no more than its positions.
     """
     from crossmatch.sources import Catalogue, Wanted, open_source
+    from crossmatch.tables import without_rows
 
     source = open_source(name, address, Wanted()) if address else None
     if not isinstance(source, Catalogue):
-        raise UsageError(f"{name} is a table: only datasets in shards (HATS catalogues) are streamed with their rows.")
+        raise without_rows(name, address, "streamed")
     partitions = tuple(source.partitions)
     files = tuple(source.files(leaf) for leaf in partitions)
     names, schema = source.names, source.dataset.schema

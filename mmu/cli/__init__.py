@@ -12,6 +12,7 @@ from mmu.cli import (
     build,
     card,
     cite,
+    convert,
     crossmatch,
     demo,
     fetch,
@@ -43,6 +44,7 @@ app = App(
 )
 app.command("build", cls=SupplyCommand)(build.build)
 app.command("fetch")(fetch.fetch)
+app.command("convert")(convert.convert)
 app.command("crossmatch")(crossmatch.crossmatch)
 app.command("stream")(stream.stream)
 app.command("tokenize")(tokenize.tokenize)

@@ -57,6 +57,20 @@ class Columns:
         padded = {top: source for top, source in self.padded.items() if any(column.name == top for column in found)}
         return Columns(Schema(tuple(found)), sources, padded, self.left_out)
 
+    def shaped(self, shapes: Mapping[Source, tuple[int | None, ...]]) -> Schema:
+        """The schema with the lengths that all records have in common; what may be padded differs."""
+        return Schema(tuple(self._shaped(column, column.name, shapes) for column in self.schema))
+
+    def _shaped(self, column: Column, path: str, shapes: Mapping[Source, tuple[int | None, ...]]) -> Column:
+        if column.members:
+            members = (self._shaped(member, f"{path}.{member.name}", shapes) for member in column.members)
+            return replace(column, members=tuple(members))
+        if not column.shape:
+            return column
+        shape = shapes[self.sources[path]]
+        first = () if path.partition(".")[0] not in self.padded else (None,)
+        return replace(column, shape=(*first, *shape[len(shape) - len(column.shape) + len(first) :]))
+
     @property
     def read(self) -> list[Source]:
         """What has to be read of the files."""

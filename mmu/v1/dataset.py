@@ -6,22 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 
 from mmu.dataset import Columns as Asked
 from mmu.dataset import Dataset
 from mmu.decoding import Decoded, decode
 from mmu.errors import UsageError
 from mmu.schema.arrow import arrow_field
+from mmu.schema.column import Schema
 from mmu.sky.partition import Partition
 from mmu.sky.region import Region
 from mmu.v1.arrays import table_of_block
 from mmu.v1.columns import Columns, columns_of
-from mmu.v1.records import Records, open_records
+from mmu.v1.records import Records, Source, open_records
 from mmu.v1.tree import ORDER, files_of, releases_in, root_of
 
 PIECE_BYTES = 16 << 20
@@ -97,11 +99,22 @@ class V1Dataset(Dataset):
     def _rows(self) -> int:
         return sum(self._count(path) for paths in self._files.values() for path in paths)
 
-    def files(self, partition: Partition) -> list[Path]:
-        """The files of a pixel, in the order of their names."""
-        return self._files[partition.pixel]
+    def sibling(self, release: str) -> V1Dataset:
+        return V1Dataset(self.path.parent / release)
 
-    def shard(self, partition: Partition) -> Path:
+    def files(self, partition: Partition) -> tuple[Path, ...]:
+        """The files of a pixel, in the order of their names."""
+        return tuple(self._files[partition.pixel])
+
+    def _of_files(self) -> str:
+        """From names, sizes and times."""
+        digest = xxhash.xxh3_128()
+        for path in (path for leaf in self.partitions for path in self.files(leaf)):
+            facts = path.stat()
+            digest.update(f"{path.relative_to(self.path)} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def shard(self, partition: Partition) -> NoReturn:
         """There are no shards.
 
         Raises:
@@ -131,6 +144,27 @@ class V1Dataset(Dataset):
                 rows += len(piece)
         if waiting:
             yield decode(pa.concat_tables(waiting))
+
+    def of_file(self, path: Path, columns: Asked = None) -> pa.Table:
+        """All records of a file."""
+        names = self._names(columns)
+        return pa.concat_tables([*self._read(path, names), self._empty(names)])
+
+    @cached_property
+    def exact_schema(self) -> Schema:
+        """The columns with the shapes that all records have; every file is opened, and none of its values read."""
+        found: dict[Source, tuple[int | None, ...]] = {}
+        for path in (path for leaf in self.partitions for path in self.files(leaf)):
+            with self._opened(path) as records:
+                for shapes in records.shapes(self.layout.read):
+                    found = {source: _common(found.get(source, new), new) for source, new in shapes.items()}
+        return self.layout.shaped(found)
+
+    @cached_property
+    def bytes_per_row(self) -> int:
+        """Bytes of a record, unpacked, in the first file."""
+        with self._opened(next(iter(self._files.values()))[0]) as records:
+            return records.width(self.layout.read)
 
     def rows_at(self, path: Path, rows: np.ndarray[Any, Any], columns: Asked = None) -> pa.Table:
         """Some records of a file, by their numbers in it, in that order."""
@@ -213,6 +247,11 @@ class V1Dataset(Dataset):
             with self._opened(path):
                 pass
         return self._rows_in[path]
+
+
+def _common(known: tuple[int | None, ...], new: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    """The lengths of axes that are the same; of as many axes as the first record has."""
+    return tuple(a if a == b else None for a, b in zip(known, (*new, *known[len(new) :]), strict=False))
 
 
 def _stretches(rows: int | np.ndarray[Any, Any], size: int, near: int) -> Iterator[tuple[int, int]]:

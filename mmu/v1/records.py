@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mmu.errors import FormatError
-from mmu.hdf5 import Look, looked_at
+from mmu.hdf5 import Look, is_text, looked_at
 from mmu.identity import pairs_of
 
 LEAST_BYTES = 1 << 30
@@ -71,16 +71,27 @@ class Records(ABC):
         return max(1, sum(self._width(source) for source in sources)) if self.rows else 1
 
     def _width(self, source: Source) -> int:
-        member = self._taken(self._first(), source[0])
+        member = self._taken(next(self._holders()), source[0])
         dtype, shape = member.dtype, member.shape or ()
         if len(source) > 1 and dtype.names:
             dtype = dtype.fields[source[1]][0]
         each = self.path.stat().st_size // self.rows if dtype.hasobject else dtype.itemsize
         return int(each * np.prod([int(length) for length in shape], dtype=np.float64)) // self._shared_by
 
+    def shapes(self, sources: Collection[Source]) -> Iterator[dict[Source, tuple[int | None, ...]]]:
+        """The shape of a record's value; once where all records of the file have one, else of each record."""
+        for holder in self._holders():
+            yield {source: self._shape(self._taken(holder, source[0]), source) for source in sources}
+
+    def _shape(self, member: Any, source: Source) -> tuple[int | None, ...]:
+        shape = member.shape[1:] if isinstance(self, Arrays) else member.shape
+        dtype = member.dtype.fields[source[1]][0] if len(source) > 1 else member.dtype
+        lists = (None,) if dtype.hasobject and not is_text(dtype) else ()
+        return (*map(int, shape), *(dtype.subdtype[1] if dtype.subdtype else ()), *lists)
+
     @abstractmethod
-    def _first(self) -> Any:
-        """What holds the values of the first record."""
+    def _holders(self) -> Iterator[Any]:
+        """What holds the values: of all records, or of each."""
 
     def _taken(self, holder: Any, name: str) -> Any:
         """A dataset, or an attribute, of a record or of all."""
@@ -99,8 +110,8 @@ class Arrays(Records):
         super().__init__(look, path)
         self.rows, self._shared_by = rows, max(rows, 1)
 
-    def _first(self) -> Any:
-        return self.look.file
+    def _holders(self) -> Iterator[Any]:
+        yield self.look.file
 
     def facts(self) -> dict[str, Fact | str]:
         return {name: self._fact(name) for name in self.look.keys(self.look.file)}
@@ -136,15 +147,15 @@ class Groups(Records):
         self.rows = len(self._keys)
 
     def facts(self) -> dict[str, Fact | str]:
-        return _facts_of_one(self.look, self._first())
+        return _facts_of_one(self.look, next(self._holders()))
 
     def blocks(self, sources: Collection[Source], first: int, stop: int) -> Iterator[Block]:
         for key in self._keys[first:stop]:
             group = self._group(key)
             yield {source: _whole(self._taken(group, source[0]), source) for source in sources}
 
-    def _first(self) -> Any:
-        return self._group(self._keys[0])
+    def _holders(self) -> Iterator[Any]:
+        return (self._group(key) for key in self._keys)
 
     def _group(self, key: str) -> Any:
         group = self.look.member(self.look.file, key)
@@ -158,8 +169,8 @@ class One(Records):
 
     rows = 1
 
-    def _first(self) -> Any:
-        return self.look.file
+    def _holders(self) -> Iterator[Any]:
+        yield self.look.file
 
     def facts(self) -> dict[str, Fact | str]:
         return _facts_of_one(self.look, self.look.file)
