@@ -10,8 +10,8 @@ import pytest
 from mmu.dataset import Dataset
 from mmu.errors import UsageError
 from mmu.look import draw_sky
-from mmu.look.sky import SPHERE_SQ_DEG, Density, cell_area, coverage_of, density_of, view_of
-from mmu.look.sphere import gnomonic, polygons
+from mmu.look.sky import SPHERE_SQ_DEG, Density, View, cell_area, coverage_of, density_of, view_of
+from mmu.look.sphere import gnomonic, mollweide, polygons
 from mmu.sky import healpix
 from tests.crossmatch.catalogues import table_of, write_hats
 
@@ -95,7 +95,7 @@ def test_cells_are_where_they_should_be() -> None:
     pixels = np.unique(healpix.pixel(200 + np.linspace(-1, 1, 30), 40 + np.linspace(-1, 1, 30), 8))
     view = view_of([Density(8, pixels, np.ones(len(pixels), dtype=np.int64))])
     shapes, kept = polygons(view, 8, pixels)
-    assert kept.all()
+    np.testing.assert_array_equal(kept, np.arange(len(pixels)))
     x, y = gnomonic(*healpix.centres(8, pixels), view.ra, view.dec)
     np.testing.assert_allclose(shapes.mean(axis=1), np.stack([x, y], axis=1), atol=0.01)
     across, up = shapes[..., 0], shapes[..., 1]
@@ -114,3 +114,18 @@ def test_gnomonic_distances() -> None:
 def test_densities_add_up_at_every_order(tmp_path: Path) -> None:
     fine = density_of(disc(tmp_path / "a", 30.0, 30.0, 2.0, 500))
     assert all(fine.at(order).objects == 500 for order in range(15))
+
+
+def test_mollweide_keeps_areas_and_fills_its_ellipse() -> None:
+    x, y = mollweide([180.0, 180.0, 180.0, 0.001], [0.0, 90.0, -90.0, 0.0], 180.0)
+    np.testing.assert_allclose(x, [0.0, 0.0, 0.0, np.sqrt(8)], atol=1e-4)
+    np.testing.assert_allclose(y, [0.0, np.sqrt(2), -np.sqrt(2), 0.0], atol=1e-4)
+    pixels = np.arange(12 * 4**4)
+    shapes, kept = polygons(View(180.0, 0.0, 360.0), 4, pixels)
+    across, up = shapes[..., 0], shapes[..., 1]
+    area = np.abs((across * np.roll(up, -1, 1) - up * np.roll(across, -1, 1)).sum(axis=1)) / 2
+    whole = np.bincount(kept, area)  # those that the edge cuts are there in two parts
+    away = np.abs(healpix.centres(4, pixels)[1]) < 80
+    np.testing.assert_allclose(whole[away], 4 * np.pi / len(pixels), rtol=0.03)
+    assert whole.sum() == pytest.approx(4 * np.pi, rel=0.01)
+    assert 1.0 < len(kept) / len(pixels) < 1.05

@@ -14,7 +14,7 @@ from mmu.look.style import figure
 from mmu.look.subject import read
 from tests.look.made import Z, made, spectra, spectrum_column
 
-WAVE = 3600.0 + 2.0 * np.arange(3000)
+WAVE = 3600.0 + 2.0 * np.arange(3000, dtype=np.float64)
 
 
 def drawn(axis: Any, gid: str) -> Any:
