@@ -11,7 +11,8 @@ from mmu.dataset import Dataset
 from mmu.errors import UsageError
 from mmu.look import draw_sky
 from mmu.look.sky import SPHERE_SQ_DEG, Density, View, cell_area, coverage_of, density_of, view_of
-from mmu.look.sphere import gnomonic, mollweide, polygons
+from mmu.look.sphere import draw_cells, gnomonic, mollweide, polygons
+from mmu.look.style import figure
 from mmu.sky import healpix
 from tests.crossmatch.catalogues import table_of, write_hats
 
@@ -35,6 +36,23 @@ def test_counts_and_area(tmp_path: Path, sky: bool) -> None:
     assert not coverage.view.wide
     assert (coverage.view.ra, coverage.view.dec) == pytest.approx((150.0, 2.0), abs=0.1)
     assert coverage.view.extent == pytest.approx(2.0, rel=0.1)
+
+
+@pytest.mark.parametrize(("dec", "radius"), [(0.0, 0.01), (-45.0, 0.3), (87.0, 2.0), (10.0, 20.0)])
+def test_fields_of_any_size_have_their_axes_told_and_no_cell_cut(tmp_path: Path, dec: float, radius: float) -> None:
+    coverage = coverage_of({"a": disc(tmp_path / "a", 150.0, dec, radius, 300)})
+    one = coverage.densities["a"]
+    with figure(tmp_path / "sky.png", 5, 4) as made_figure:
+        axis = draw_cells(
+            made_figure, made_figure.add_gridspec(1, 1)[0], coverage.view, one.order, one.pixels, one.counts, ""
+        )
+        low, high = axis.get_xlim()
+        assert low > high  # east is left
+        inside = [at for at in axis.get_xticks() if high <= at <= low]
+        assert len(inside) >= 2 or dec > 80  # meridians meet at the pole
+        assert len([at for at in axis.get_yticks() if high <= at <= low]) >= 1
+        points = np.concatenate([path.vertices for path in axis.collections[0].get_paths()])
+        assert np.abs(points).max() < low
 
 
 def test_overlap_of_two_discs(tmp_path: Path) -> None:
