@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,86 +10,38 @@ import numpy as np
 
 from crossmatch.association import Association
 from crossmatch.level import BINS
-from mmu.sky import healpix
-
-_CELLS_ACROSS = 60
 
 
 def draw_match(association: Association, path: Path) -> Path | None:
     """Draw a match on disk; None where matplotlib, the `plot` extra, is not installed."""
-    try:
-        import matplotlib as mpl
-    except ImportError:
+    if find_spec("matplotlib") is None:
         return None
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
+    from mmu.look.style import figure
 
     names = " x ".join(member.name for member in association.members)
-    figure = plt.figure(figsize=(11, 4.2), layout="constrained")
-    _draw_sky(figure, association)
-    _draw_separations(figure.add_subplot(1, 2, 2), association)
-    figure.suptitle(f"{names}: {association.rows:,} objects ({association.rule.how}, {association.rule.mode})")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.tmp")
-    figure.savefig(unfinished, format="png", dpi=120, metadata={"Software": None})
-    plt.close(figure)
-    unfinished.replace(path)
+    with figure(path, 11.0, 4.2) as made:
+        grid = made.add_gridspec(1, 2)
+        _draw_sky(made, grid[0], association)
+        _draw_separations(made.add_subplot(grid[1]), association)
+        made.suptitle(f"{names}: {association.rows:,} objects ({association.rule.how}, {association.rule.mode})")
     return path
 
 
-def _draw_sky(figure: Any, association: Association) -> None:
+def _draw_sky(figure: Any, place: Any, association: Association) -> None:
     """Objects per square degree, in cells as fine as the objects can fill."""
-    table = association.table(["ra", "dec"])
-    ra, dec = table["ra"].to_numpy(), table["dec"].to_numpy()
-    if not len(ra):
-        axis = figure.add_subplot(1, 2, 1)
+    from mmu.look.sky import cell_area, coverage_of
+    from mmu.look.sphere import draw_cells
+
+    if not association.rows:
+        axis = figure.add_subplot(place)
         axis.text(0.5, 0.5, "no objects", ha="center", transform=axis.transAxes)
         axis.set_axis_off()
         return
-    middle = np.degrees(np.angle(np.exp(1j * np.radians(ra)).mean()))
-    east = _east(ra, middle)
-    extent = max(np.ptp(east) * np.cos(np.radians(dec.mean())), np.ptp(dec), 1e-3)
-    wide = extent > 60.0
-    middle = 30.0 * round(middle / 30.0) if wide else middle
-    across = min(_CELLS_ACROSS, np.sqrt(len(ra)))
-    order = int(np.clip(np.log2(58.6 * across / extent), 3, 14))
-    cells, counts = np.unique(healpix.pixel(ra, dec, order), return_counts=True)
-    density = counts * 12 * 4.0**order / (4 * np.pi * np.degrees(1) ** 2)
-    axis = figure.add_subplot(1, 2, 1, projection="mollweide" if wide else None)
-    drawn = _cells(axis, order, cells, density, middle, wide)
-    if not wide:
-        axis.set_xlim(middle + east.max() + 0.05 * extent, middle + east.min() - 0.05 * extent)
-        axis.set_ylim(dec.min() - 0.05 * extent, dec.max() + 0.05 * extent)
-        axis.set_aspect(1.0 / np.cos(np.radians(dec.mean())))
-        axis.xaxis.set_major_formatter(lambda x, _: f"{x % 360.0:.6g}")
-        axis.set_xlabel("RA (deg)")
-        axis.set_ylabel("Dec (deg)")
-    axis.grid(alpha=0.3)
-    figure.colorbar(drawn, ax=axis, label="objects per sq deg", shrink=0.8)
-
-
-def _east(ra: np.ndarray[Any, Any], middle: float) -> np.ndarray[Any, Any]:
-    """Right ascension from a meridian, -180 to 180."""
-    return np.asarray((ra - middle + 180.0) % 360.0 - 180.0)
-
-
-def _cells(axis: Any, order: int, cells: np.ndarray[Any, Any], values: Any, middle: float, wide: bool) -> Any:
-    """HEALPix cells as polygons, coloured by value; east is left."""
-    import healpy
-    from matplotlib.collections import PolyCollection
-
-    corners = np.moveaxis(healpy.boundaries(1 << order, cells, step=2 if wide else 4, nest=True), 1, 2)
-    lon, lat = np.degrees(np.arctan2(corners[..., 1], corners[..., 0])), np.degrees(np.arcsin(corners[..., 2]))
-    x = _east(lon, middle)
-    whole = np.ptp(x, axis=1) < 180.0
-    points = np.stack([x, lat], axis=-1)[whole]
-    points = np.radians(points * [-1.0, 1.0]) if wide else points + np.array([middle, 0.0])
-    drawn = PolyCollection(points, array=np.asarray(values)[whole], cmap="viridis", edgecolors="face", linewidths=0.2)
-    axis.add_collection(drawn)
-    if wide:
-        marks = np.arange(-120, 121, 60)
-        axis.set_xticks(np.radians(marks), [f"{(middle - mark) % 360.0:.0f}°" for mark in marks])
-    return drawn
+    coverage = coverage_of({"": association.dataset})
+    one = coverage.densities[""]
+    draw_cells(
+        figure, place, coverage.view, one.order, one.pixels, one.counts / cell_area(one.order), "objects per sq deg"
+    )
 
 
 def _draw_separations(axis: Any, association: Association) -> None:

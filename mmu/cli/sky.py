@@ -67,7 +67,7 @@ def _named(datasets: list[Dataset]) -> dict[str, Dataset]:
 
 
 def _table(coverage: Coverage) -> Table:
-    from mmu.look.sky import cell_area
+    from mmu.look.sky import area_text, cell_area
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     names = list(coverage.densities)
@@ -78,5 +78,5 @@ def _table(coverage: Coverage) -> Table:
         density = f"{one.objects / one.area:,.4g}" if one.objects else ""
         areas = ["" if other == name else f"{coverage.shared(name, other):,.4g}" for other in names if shared]
         table.add_row(name, f"{one.objects:,}", density, f"{one.area:,.4g}", *areas)
-    table.caption = f"cells of HEALPix order {coverage.order}, {cell_area(coverage.order):.3g} sq deg each"
+    table.caption = f"cells of HEALPix order {coverage.order}, {area_text(cell_area(coverage.order))} each"
     return table

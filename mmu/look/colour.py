@@ -109,7 +109,7 @@ def rgb(planes: Floats, good: NDArray[np.bool_], noise: Floats, weights: Floats)
     mix = channels(len(planes))
     share = np.einsum("cb,bhw->chw", mix, good.astype(float))
     mixed = np.einsum("cb,bhw->chw", mix, scaled) / np.where(share > 0, share, 1.0)
-    seen = good.any(axis=0)
+    seen = np.asarray(good.any(axis=0))
     blind = (share == 0) & seen  # a channel without data takes the others' mean: grey rather than the opposite colour
     mixed = np.where(blind, mixed.sum(axis=0) / np.maximum((share > 0).sum(axis=0), 1), mixed)
     sigma = np.sqrt(np.einsum("cb,b->c", mix**2, np.nan_to_num(noise * weights) ** 2)).mean() or 1.0

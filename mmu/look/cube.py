@@ -98,7 +98,8 @@ def draw_white(axis: Any, white: Floats, spaxel: tuple[int, int], scale: float, 
 
 def map_panels(subject: Subject) -> list[Panel]:
     """The maps worth a look, at most four; the first ones if none of the usual are there."""
-    names, found = subject.of("map"), []
+    names = subject.of("map")
+    found: list[tuple[str, str]] = []
     for pattern, kind in _WANTED:
         of_kind = [name for name in names if re.search(pattern, name.lower())]
         best = max(of_kind, key=lambda name: (len(subject.record[name]["label"]) > 0, "_g" in name), default=None)

@@ -57,7 +57,8 @@ def draw_distribution(axis: Any, field: pa.Field, values: Any, marked: Any = ())
         decades = np.log10(positive.max() / positive.min()) if len(positive) > 0.9 * len(seen) else 0.0
         if decades > _DECADES:
             axis.set_xscale("log")
-            edges = np.geomspace(*np.percentile(positive, [0.1, 99.9]) * [0.999, 1.001], _BINS + 1)
+            low, high = np.percentile(positive, [0.1, 99.9])
+            edges = np.geomspace(0.999 * low, 1.001 * high, _BINS + 1)
         else:
             low, high = np.percentile(seen, [0.1, 99.9])
             edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)

@@ -52,6 +52,11 @@ def cell_area(order: int) -> float:
     return float(SPHERE_SQ_DEG / (12 * 4**order))
 
 
+def area_text(area: float) -> str:
+    """An area in words."""
+    return f"{area:,.0f} sq deg" if area >= 100 else f"{area:.3g} sq deg"
+
+
 def density_of(dataset: Dataset, order: int = _FINEST) -> Density:
     """Count a dataset's rows by pixel; only `_healpix_29`, else the positions, are read, a batch at a time."""
     keyed = HEALPIX.name in dataset.columns
@@ -91,11 +96,12 @@ def view_of(densities: Sequence[Density]) -> View:
     middle = (low + high) / 2
     length = float(np.linalg.norm(middle))
     if length < 1e-6:
-        return View(0.0, 0.0, 360.0)
+        return View(180.0, 0.0, 360.0)
     x, y, z = middle / length
     centre = float(np.degrees(np.arctan2(y, x)) % 360), float(np.degrees(np.arcsin(np.clip(z, -1, 1))))
     reach = float(healpix.separation_deg(ra, dec, *centre).max())
-    return View(*centre, max(2.1 * reach, 0.01))
+    extent = max(2.1 * reach, 0.01)
+    return View(30.0 * round(centre[0] / 30.0), 0.0, 360.0) if extent > WIDE_DEG else View(*centre, extent)
 
 
 def order_of(view: View, objects: int) -> int:
@@ -175,11 +181,11 @@ def draw_coverage(coverage: Coverage, path: Path) -> Path:
             place = grid[number // columns, number % columns]
             values = one.counts / cell_area(one.order)
             axis = draw_cells(made, place, coverage.view, one.order, one.pixels, values, "objects per sq deg")
-            axis.set_title(f"{name}: {one.objects:,} objects, {one.area:,.3g} sq deg")
+            axis.set_title(f"{name}: {one.objects:,} objects, {area_text(one.area)}")
         if len(names) > 1:
             place = grid[(count - 1) // columns, (count - 1) % columns]
             pixels, depth = coverage.depth()
             axis = draw_cells(made, place, coverage.view, coverage.order, pixels, depth, "datasets", len(names))
-            axis.set_title(f"overlap: {coverage.shared(*names):,.3g} sq deg in all {len(names)}")
-        made.suptitle(f"HEALPix order {coverage.order}, cells of {cell_area(coverage.order):.3g} sq deg")
+            axis.set_title(f"overlap: {area_text(coverage.shared(*names))} in all {len(names)}")
+        made.suptitle(f"HEALPix order {coverage.order}, cells of {area_text(cell_area(coverage.order))}")
     return path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,8 @@ from mmu.look.subject import Subject
 Floats = NDArray[np.float64]
 
 _TIERS, _PIXELS = 2, 1200
-_SHARP = 6.0
-"""Pixels this many standard deviations above zero are drawn as they are, so that lines keep their height."""
+_SHARP, _SURROUNDINGS = 6.0, 101
+"""Pixels this many standard deviations above the median of so many are drawn as they are: lines keep their height."""
 _CHARACTER = 0.62
 """Width of a letter in units of the size of the type."""
 
@@ -39,10 +39,17 @@ class Spectrum:
     in_air: bool = False
     smooth: bool = False
 
-    @property
+    @cached_property
     def sharp(self) -> NDArray[np.bool_]:
-        """Pixels far above the noise."""
-        return self.good & (self.flux > _SHARP * np.where(np.isfinite(self.sigma), self.sigma, np.inf))
+        """Pixels far above their surroundings, those of emission lines."""
+        from scipy.ndimage import median_filter
+
+        if not self.good.any():
+            return self.good
+        index = np.arange(len(self.flux))
+        whole = np.interp(index, index[self.good], self.flux[self.good])
+        above = self.flux - median_filter(whole, _SURROUNDINGS, mode="nearest")
+        return self.good & (above > _SHARP * np.where(np.isfinite(self.sigma), self.sigma, np.inf))
 
 
 def spectrum_of(subject: Subject, name: str) -> Spectrum | None:
@@ -95,8 +102,7 @@ def smoothed(spectrum: Spectrum) -> tuple[Floats, int]:
     pixels = np.clip(max((5.0 / max(usual, 0.1)) ** 2, len(spectrum.flux) / _PIXELS), 3, 15)
     width = 1 if spectrum.smooth else int(pixels) // 2 * 2 + 1
     sharp = spectrum.sharp
-    blurs = sharp.sum() < spectrum.good.sum() / 3  # a few lines on a faint continuum, which they would raise
-    weight = np.where(spectrum.good & ~(sharp & blurs), sigma**-2.0, 0.0)
+    weight = np.where(spectrum.good & ~sharp, sigma**-2.0, 0.0)
     mean = lines.running_mean(spectrum.flux, weight, width)
     return np.where(spectrum.good, np.where(sharp, spectrum.flux, mean), np.nan), width
 
@@ -117,7 +123,7 @@ def draw_spectrum(
         edges = curve - spectrum.sigma, curve + spectrum.sigma
         band = {"color": BAND, "alpha": 0.8, "zorder": 2.0, "linewidth": 0, "label": "± 1σ of a pixel"}
         axis.fill_between(wavelength, *edges, gid="sigma", in_layout=False, **band)
-    label = f"mean of {width} pixels below {_SHARP:g}σ" if width > 1 else "flux"
+    label = f"mean of {width} pixels, lines apart" if width > 1 else "flux"
     axis.plot(wavelength, curve, color=INK, linewidth=0.6, label=label, gid="mean", in_layout=False)
     _limits(axis, spectrum, curve)
     axis.set_title(title, loc="left")

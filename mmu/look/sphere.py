@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
+_NEWTON, _EDGE = 40, 179.9999
 _PARALLELS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0)
 
 
@@ -28,6 +29,17 @@ def gnomonic(ra: Any, dec: Any, ra0: float, dec0: float) -> tuple[Floats, Floats
     return np.degrees(east), np.degrees(north)
 
 
+def mollweide(ra: Any, dec: Any, ra0: float) -> tuple[Floats, Floats]:
+    """The whole sky in an ellipse with half axes 2 sqrt(2) and sqrt(2), areas kept, the middle at ra0, east left."""
+    lon = np.radians((np.asarray(ra, dtype=float) - ra0 + 180.0) % 360.0 - 180.0)
+    lat = np.radians(np.asarray(dec, dtype=float))
+    angle = lat.copy()
+    for _ in range(_NEWTON):  # 2 a + sin 2 a = pi sin dec
+        slope = np.maximum(2 + 2 * np.cos(2 * angle), 1e-9)
+        angle = np.clip(angle - (2 * angle + np.sin(2 * angle) - np.pi * np.sin(lat)) / slope, -np.pi / 2, np.pi / 2)
+    return -np.sqrt(8) / np.pi * lon * np.cos(angle), np.sqrt(2) * np.sin(angle)
+
+
 def draw_cells(
     figure: Any, place: Any, view: View, order: int, pixels: Any, values: Any, label: str, levels: int = 0
 ) -> Any:
@@ -35,49 +47,73 @@ def draw_cells(
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import BoundaryNorm
 
-    axis = figure.add_subplot(place, projection="mollweide" if view.wide else None)
-    norm = BoundaryNorm(np.arange(levels + 1) + 0.5, 256) if levels else None
+    axis = figure.add_subplot(place)
     cells, kept = polygons(view, order, pixels)
-    colours = {"cmap": "cividis" if levels else "viridis", "norm": norm, "edgecolors": "face", "linewidths": 0.2}
-    drawn = PolyCollection(cells, array=np.asarray(values, dtype=float)[kept], **colours)
-    axis.add_collection(drawn)
-    (_whole_grid if view.wide else _field_grid)(axis, view, healpix.max_radius_deg(order))
-    bar = figure.colorbar(
-        drawn, ax=axis, shrink=0.75, pad=0.02, aspect=22, ticks=range(1, levels + 1) if levels else None
-    )
-    bar.set_label(label)
-    if not levels:
-        drawn.set_clim(0.0, float(np.max(values, initial=0.0)) or 1.0)
+    shown = np.asarray(values, dtype=float)[kept]
+    drawn: Any = PolyCollection(list(cells), array=shown, edgecolors="face", linewidths=0.2)
+    drawn.set_cmap("cividis" if levels else "viridis")
+    if levels:
+        drawn.set_norm(BoundaryNorm(np.arange(levels + 1) + 0.5, 256))
+    else:
+        drawn.set_clim(0.0, float(shown.max(initial=0.0)) or 1.0)
+    axis.add_collection(drawn, autolim=False)
+    if view.wide:
+        _whole_grid(axis, view)
+    else:
+        _field_grid(axis, view, healpix.max_radius_deg(order))
+    ticks = range(1, levels + 1) if levels else None
+    figure.colorbar(drawn, ax=axis, shrink=0.75, pad=0.02, aspect=22, ticks=ticks).set_label(label)
     return axis
 
 
-def polygons(view: View, order: int, pixels: Any) -> tuple[Floats, NDArray[np.bool_]]:
-    """Corners of cells on the map (N, 4 x step, 2), and which cells they are; those cut by its edge are left out."""
-    lon, lat = healpix.corners(order, pixels, step=2 if view.wide else 4)
-    if view.wide:
-        x = -((lon - view.ra + 180.0) % 360.0 - 180.0)
-        kept = np.ptp(x, axis=1) < 180.0 if len(x) else np.zeros(0, dtype=bool)
-        return np.radians(np.stack([x, lat], axis=-1)[kept]), kept
-    points = np.stack(gnomonic(lon, lat, view.ra, view.dec), axis=-1)
-    kept = np.isfinite(points).all(axis=(1, 2))
-    return points[kept], kept
+def polygons(view: View, order: int, pixels: Any) -> tuple[Floats, NDArray[np.int64]]:
+    """Corners of cells on the map (N, 4 x step, 2), and which cells they are.
+
+    One that the edge of the whole sky cuts is there twice, once on each side; those beyond a field are left out.
+    """
+    lon, lat = healpix.corners(order, pixels, step=4)
+    which = np.arange(len(lon))
+    if not view.wide:
+        points = np.stack(gnomonic(lon, lat, view.ra, view.dec), axis=-1)
+        which = which[np.isfinite(points).all(axis=(1, 2))]
+        return np.asarray(points[which]), which
+    away = (lon - view.ra + 180.0) % 360.0 - 180.0
+    cut = which[(away.max(axis=1, initial=-180.0) - away.min(axis=1, initial=180.0)) > 180.0]
+    west, east = (np.where(side * away[cut] > 0, away[cut], side * _EDGE) for side in (1, -1))
+    away[cut] = west
+    corners = np.concatenate([away, east]) + view.ra, np.concatenate([lat, lat[cut]])
+    return np.stack(mollweide(*corners, view.ra), axis=-1), np.concatenate([which, cut])
 
 
-def _whole_grid(axis: Any, view: View, _: float) -> None:
-    marks = np.arange(-120, 121, 60)
-    axis.set_xticks(np.radians(marks), [f"{(view.ra - mark) % 360.0:.0f}°" for mark in marks])
-    axis.grid(alpha=0.3, linewidth=0.5)
-    axis.set_axisbelow(False)
+def _whole_grid(axis: Any, view: View) -> None:
+    """The ellipse, meridians and parallels, with their names along the equator and the western edge."""
+    axis.set(xlim=(-2.9, 2.9), ylim=(-1.45, 1.45), aspect=1.0)
+    axis.axis("off")
+    line = {"color": "0.5", "linewidth": 0.4, "alpha": 0.6}
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.8}
+    along = np.linspace(-90.0, 90.0, 91)
+    for mark in range(-180, 181, 60):
+        edge = abs(mark) == 180
+        x, y = mollweide(np.full(91, view.ra + np.clip(mark, -_EDGE, _EDGE)), along, view.ra)
+        axis.plot(x, y, **({"color": "0.2", "linewidth": 0.8} if edge else line))
+        if not edge:
+            axis.text(
+                x[45], 0.02, f"{round((view.ra + mark) % 360.0)}°", fontsize=6, color="0.2", ha="center", bbox=box
+            )
+    for mark in range(-60, 61, 30):
+        x, y = mollweide(view.ra + np.linspace(-_EDGE, _EDGE, 181), np.full(181, float(mark)), view.ra)
+        axis.plot(x, y, **line)
+        axis.text(x[-1] - 0.04, y[-1], f"{mark}°", fontsize=6, color="0.35", ha="right", va="center")
 
 
 def _field_grid(axis: Any, view: View, margin: float) -> None:
     """Meridians and parallels round numbers apart, curved as they are, with their names at the edge; east is left."""
-    half = np.degrees(np.tan(np.radians(view.extent / 2))) + margin
+    half = np.degrees(np.tan(np.radians(view.extent / 2))) + 2 * margin
     axis.set(xlim=(half, -half), ylim=(-half, half), aspect=1.0, xlabel="RA (deg)", ylabel="Dec (deg)")
-    step = next((one for one in _PARALLELS if view.extent / one <= 5.5), 30.0)
+    step = next((one for one in _PARALLELS if 2 * half / one <= 5.5), 30.0)
     narrow = max(np.cos(np.radians(view.dec)), 0.05)
-    step_ra = next((one for one in (*_PARALLELS, 45.0, 90.0) if view.extent / narrow / one <= 5.5), 90.0)
-    reach = 0.75 * view.extent
+    step_ra = next((one for one in (*_PARALLELS, 45.0, 90.0) if 2 * half / narrow / one <= 5.5), 90.0)
+    reach = 1.5 * half
     decs = np.arange(np.ceil((view.dec - reach) / step), (view.dec + reach) / step) * step
     decs = decs[np.abs(decs) < 90.0]
     span = min(reach / narrow, 180.0)

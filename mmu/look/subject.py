@@ -166,7 +166,7 @@ def redshift_column(columns: Iterable[pa.Field]) -> str | None:
 
 def magnitude_column(columns: Iterable[pa.Field]) -> str | None:
     """The column with a total magnitude (or a flux in nanomaggy), r rather than others."""
-    found = []
+    found: list[tuple[bool, bool, bool, int, str]] = []
     for one in columns:
         words, unit = one.name.lower().split("_"), facts(one).get("unit", "")
         if not pa.types.is_floating(one.type) or {"err", "error", "ivar", "ref"} & set(words):

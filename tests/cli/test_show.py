@@ -27,9 +27,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
     monkeypatch.setattr("sys.argv", ["mmu", *map(str, words)])
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("MMU_DATA", "")  # so that what --data sets is undone
     with pytest.raises(SystemExit) as end:
         main()
-        raise SystemExit(0)
     said = capsys.readouterr()
     return int(end.value.code or 0), said.out, said.err
 

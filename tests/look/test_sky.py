@@ -10,8 +10,9 @@ import pytest
 from mmu.dataset import Dataset
 from mmu.errors import UsageError
 from mmu.look import draw_sky
-from mmu.look.sky import SPHERE_SQ_DEG, Density, cell_area, coverage_of, density_of, view_of
-from mmu.look.sphere import gnomonic, polygons
+from mmu.look.sky import SPHERE_SQ_DEG, Density, View, cell_area, coverage_of, density_of, view_of
+from mmu.look.sphere import draw_cells, gnomonic, mollweide, polygons
+from mmu.look.style import figure
 from mmu.sky import healpix
 from tests.crossmatch.catalogues import table_of, write_hats
 
@@ -35,6 +36,23 @@ def test_counts_and_area(tmp_path: Path, sky: bool) -> None:
     assert not coverage.view.wide
     assert (coverage.view.ra, coverage.view.dec) == pytest.approx((150.0, 2.0), abs=0.1)
     assert coverage.view.extent == pytest.approx(2.0, rel=0.1)
+
+
+@pytest.mark.parametrize(("dec", "radius"), [(0.0, 0.01), (-45.0, 0.3), (87.0, 2.0), (10.0, 20.0)])
+def test_fields_of_any_size_have_their_axes_told_and_no_cell_cut(tmp_path: Path, dec: float, radius: float) -> None:
+    coverage = coverage_of({"a": disc(tmp_path / "a", 150.0, dec, radius, 300)})
+    one = coverage.densities["a"]
+    with figure(tmp_path / "sky.png", 5, 4) as made_figure:
+        axis = draw_cells(
+            made_figure, made_figure.add_gridspec(1, 1)[0], coverage.view, one.order, one.pixels, one.counts, ""
+        )
+        low, high = axis.get_xlim()
+        assert low > high  # east is left
+        inside = [at for at in axis.get_xticks() if high <= at <= low]
+        assert len(inside) >= 2 or dec > 80  # meridians meet at the pole
+        assert len([at for at in axis.get_yticks() if high <= at <= low]) >= 1
+        points = np.concatenate([path.vertices for path in axis.collections[0].get_paths()])
+        assert np.abs(points).max() < low
 
 
 def test_overlap_of_two_discs(tmp_path: Path) -> None:
@@ -95,7 +113,7 @@ def test_cells_are_where_they_should_be() -> None:
     pixels = np.unique(healpix.pixel(200 + np.linspace(-1, 1, 30), 40 + np.linspace(-1, 1, 30), 8))
     view = view_of([Density(8, pixels, np.ones(len(pixels), dtype=np.int64))])
     shapes, kept = polygons(view, 8, pixels)
-    assert kept.all()
+    np.testing.assert_array_equal(kept, np.arange(len(pixels)))
     x, y = gnomonic(*healpix.centres(8, pixels), view.ra, view.dec)
     np.testing.assert_allclose(shapes.mean(axis=1), np.stack([x, y], axis=1), atol=0.01)
     across, up = shapes[..., 0], shapes[..., 1]
@@ -114,3 +132,18 @@ def test_gnomonic_distances() -> None:
 def test_densities_add_up_at_every_order(tmp_path: Path) -> None:
     fine = density_of(disc(tmp_path / "a", 30.0, 30.0, 2.0, 500))
     assert all(fine.at(order).objects == 500 for order in range(15))
+
+
+def test_mollweide_keeps_areas_and_fills_its_ellipse() -> None:
+    x, y = mollweide([180.0, 180.0, 180.0, 0.001], [0.0, 90.0, -90.0, 0.0], 180.0)
+    np.testing.assert_allclose(x, [0.0, 0.0, 0.0, np.sqrt(8)], atol=1e-4)
+    np.testing.assert_allclose(y, [0.0, np.sqrt(2), -np.sqrt(2), 0.0], atol=1e-4)
+    pixels = np.arange(12 * 4**4)
+    shapes, kept = polygons(View(180.0, 0.0, 360.0), 4, pixels)
+    across, up = shapes[..., 0], shapes[..., 1]
+    area = np.abs((across * np.roll(up, -1, 1) - up * np.roll(across, -1, 1)).sum(axis=1)) / 2
+    whole = np.bincount(kept, area)  # those that the edge cuts are there in two parts
+    away = np.abs(healpix.centres(4, pixels)[1]) < 80
+    np.testing.assert_allclose(whole[away], 4 * np.pi / len(pixels), rtol=0.03)
+    assert whole.sum() == pytest.approx(4 * np.pi, rel=0.01)
+    assert 1.0 < len(kept) / len(pixels) < 1.05

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from mmu.look.lines import LINES
-from mmu.look.spectrum import Spectrum, draw_spectrum, spectrum_of
+from mmu.look.spectrum import Spectrum, draw_spectrum, smoothed, spectrum_of
 from mmu.look.style import figure
 from mmu.look.subject import read
 from tests.look.made import Z, made, spectra, spectrum_column
 
-WAVE = 3600.0 + 2.0 * np.arange(3000)
+WAVE = 3600.0 + 2.0 * np.arange(3000, dtype=np.float64)
 
 
 def drawn(axis: Any, gid: str) -> Any:
@@ -86,6 +86,14 @@ def test_without_a_redshift_there_are_no_marks_and_no_pixel_is_said(tmp_path: Pa
         draw_spectrum(axis, flat(good=np.zeros(3000, dtype=bool)))
         assert [text.get_text() for text in axis.texts] == ["no good pixel"]
         assert not [line for line in axis.lines if line.get_gid() == "line"]
+
+
+@pytest.mark.parametrize("level", [0.0, 0.4, 0.6, 1.0, 50.0])
+def test_the_mean_is_not_biased_whatever_the_signal_to_noise_ratio(level: float) -> None:
+    flux = np.random.default_rng(4).normal(level, 0.1, 3000)
+    curve, width = smoothed(flat(flux=flux))
+    assert np.mean(curve) == pytest.approx(level, abs=0.01)
+    assert np.std(curve) == pytest.approx(0.1 / np.sqrt(width), rel=0.2)
 
 
 def test_a_line_keeps_its_height(tmp_path: Path) -> None:
