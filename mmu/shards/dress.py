@@ -9,6 +9,7 @@ import importlib
 import json
 import logging
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,8 @@ def _drawn(folder: Path, rows: dict[str, str]) -> dict[str, Piece]:
     for release, digest in rows.items():
         data = Dataset(folder / release)
         ways: dict[str, Callable[[Path], Path | None]] = {
-            "coverage": lambda path, one=data: _draw_sky(one, path),
-            "samples": lambda path, one=data: look.draw(one, path, SAMPLES),
+            "coverage": partial(_draw_sky, data),
+            "samples": partial(look.draw, data, count=SAMPLES),
         }
         for kind, draw in ways.items():
             if (name := picture_path(kind, release)) not in there and _draw(draw, folder / name):

@@ -16,8 +16,10 @@ import mmu
 from crossmatch import Association, Where, crossmatch
 from crossmatch.api import describe, materialize
 from crossmatch.gather import Gather
+from mmu.build.verify import verify
 from mmu.errors import FormatError, MmuError, UsageError
 from mmu.schema import IDENTITY, MODALITIES, Column, Schema, arrow_schema, table_of
+from mmu.shards.dress import dress
 from tests.crossmatch.catalogues import Positions, scattered, vertices, write_hats
 
 PIXELS = 12
@@ -238,9 +240,36 @@ def test_the_card_says_how_it_was_made(described: Path) -> None:
     assert "mmu crossmatch left=left right=right --radius 0.4 --how left --mode nearest --out OUT" in card
     assert "`right_sep_arcsec`" in card
     assert str(described.parent) not in card
-    first = (described / "README.md").read_bytes(), (described / "match.png").read_bytes()
-    describe(described)
-    assert first == ((described / "README.md").read_bytes(), (described / "match.png").read_bytes())
+    before = {name: (described / name).read_bytes() for name in ("README.md", "croissant.json", "match.png")}
+    dress(described)
+    assert {name: (described / name).read_bytes() for name in before} == before
+    assert "left does not say what to cite" in card  # these were not built by mmu
+    assert "@inproceedings{mmu2024" in card
+
+
+def test_the_card_and_its_croissant_are_valid(described: Path) -> None:
+    from huggingface_hub import DatasetCard
+
+    data = DatasetCard.load(described / "README.md").data
+    assert (data.license, data.license_name, data.size_categories) == ("other", "those-of-the-datasets", ["n<1K"])
+    assert "cross-match" in data.tags
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # rdflib's own deprecations
+        import mlcroissant
+
+        read = mlcroissant.Dataset(jsonld=str(described / "croissant.json"))
+    assert [record_set.id for record_set in read.metadata.record_sets] == ["pairs", "association"]
+    assert [field.name for field in read.metadata.record_sets[0].fields] == mmu.open(described, "pairs").columns
+
+
+def test_what_is_changed_beside_the_card_is_found(described: Path) -> None:
+    path = described / "match.png"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    said = {problem for verdict in verify(described) for problem in verdict.problems}
+    path.write_bytes(whole)
+    assert said == {f"{path} was changed since it was written."}
+    assert not [problem for verdict in verify(described) for problem in verdict.problems]
 
 
 def test_verify_finds_any_change(described: Path) -> None:

@@ -458,7 +458,7 @@ def test_words_from_files_are_words_in_the_card(tally: Tally, capsys: pytest.Cap
     assert len(table.splitlines()) == 8
     assert "](javascript" not in table.replace("\\]", "")
     survey = dataclasses.replace(get_survey("toy"), title='x"\n---\nlicense: "evil', licence_id="a: [b")
-    head = re.split(r"(?m)^---\n", card._card(survey, {}))[1]
+    head = re.split(r"(?m)^---\n", card._card(survey, {}, [], {}))[1]
     assert yaml.safe_load(head)["license"] == "a: [b"
     tally(ATTACKS, "markup and YAML in reasons and titles of a card", "escaped")
     _say("evil \x1b]0;title\x07\x1b[31m \u202e words")
