@@ -9,6 +9,7 @@ from typing import Any
 import typer
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
+from typer.models import CommandFunctionType
 
 # Panels of options, where a verb has many; those without a panel come first.
 SELECTION = "Which objects"
@@ -53,7 +54,7 @@ class App(typer.Typer):
 
     def command(
         self, name: str | None = None, *, cls: type[TyperCommand] | None = None, **options: Any
-    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    ) -> Callable[[CommandFunctionType], CommandFunctionType]:
         """Register a verb."""
         return super().command(name, cls=cls or Verb, **options)
 
