@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from mmu.remote.ranges import parquet
 from numpy.typing import NDArray
 
 from crossmatch.stream.opening import open_samples
 from crossmatch.stream.samples import Samples, Side
 from mmu.decoding import decode
 from mmu.errors import FormatError, UsageError
+from mmu.remote.ranges import parquet
 from mmu.schema.column import HEALPIX
 from mmu.shards.parquet import Shard, checksum, write_shard
 from mmu.sky.partition import Partition, locate, partition_tree
