@@ -100,12 +100,14 @@ def columns_of(facts: Mapping[str, Fact | str], where: str) -> Columns:
             members = tuple(_member(top, member, plain.pop(name)) for member, name in gathered.items())
             columns.append(Column(top, "struct", members=members, modality=top))
             sources |= {f"{top}.{member}": (name,) for member, name in gathered.items()}
-            if (teller := {"image": "band", "spectrum": "lambda"}[top]) in gathered:
-                padded[top] = (gathered[teller],)
+            teller = gathered.get({"image": "band", "spectrum": "lambda"}[top], "")
+            if teller and _shape(facts[teller]):
+                padded[top] = (teller,)
     for name, column in plain.items():
         if name not in ("object_id", "ra", "dec"):
             columns.append(column)
-            sources |= {f"{name}.{member.name}": (name, member.name) for member in column.members} or {name: (name,)}
+            sources |= {f"{name}.{member.name}": (name, member.name) for member in column.members}
+            sources |= {} if column.members else {name: (name,)}
     return Columns(Schema(tuple(columns)), sources, padded, left_out)
 
 
@@ -126,7 +128,6 @@ def _identity(plain: Mapping[str, Column], left_out: Mapping[str, str], where: s
 
 def _column(name: str, fact: Fact) -> Column | str:
     """One array of the files as a column, or why it cannot be one."""
-    told = {"unit": fact.unit, "polarity": fact.polarity}
     if fact.dtype.names:
         fields = [(one, _column(one, _field(fact, one))) for one in fact.dtype.names]
         members = tuple(column for _, column in fields if isinstance(column, Column))
@@ -142,7 +143,9 @@ def _column(name: str, fact: Fact) -> Column | str:
     shape = shape if inner is None else (None,)
     text = fact.dtype.kind in "SU" or (fact.dtype.kind == "O" and inner is None)
     dtype = "string" if text else (inner or fact.dtype).newbyteorder("=").name
-    return Column(name, dtype, shape=shape, **told) if dtype in DTYPES else f"it holds {dtype}"
+    if dtype not in DTYPES:
+        return f"it holds {dtype}"
+    return Column(name, dtype, fact.unit, shape=shape, polarity=fact.polarity)
 
 
 def _inner(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
@@ -166,8 +169,8 @@ def _gathered(top: str, plain: Mapping[str, Column], facts: Mapping[str, Fact | 
         return {}
     shape = _shape(facts[flux.name])
     if top == "spectrum":
-        return {name: found[name] for name in found if _shape(facts[found[name]]) == shape}
-    allowed = {"band": shape[:1], "psf_fwhm": shape[:1], "scale": shape[:1]}
+        long = {name: one for name, one in found.items() if len(plain[one].shape) == 1}
+        return {name: one for name, one in long.items() if _shape(facts[one]) == shape}
     shared = [shape, shape[1:]] if "band" in found else [shape]  # one mask of all bands
     allowed = {"band": [shape[:1]], "psf_fwhm": [shape[:1]], "scale": [shape[:1]], "mask": shared}
     known = [member.name for member in MODALITIES["image"].members if member.name in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import h5py
@@ -56,20 +57,27 @@ def test_shapes_are_those_that_all_records_have(made: Path, tmp_path: Path) -> N
     assert "float[5]" in new.describe()
     new = convert(open_v1(spectra(tmp_path / "boss")), tmp_path / "boss_v1")
     assert "spectrum_lsf                 float[2, *]" in new.describe()
-    assert [len(one) for one in new.array("spectrum.flux")] == [6, 4, 0, 9, 7, 0]
+    assert sorted(len(one) for one in new.array("spectrum.flux")) == [0, 0, 4, 6, 7, 9]
     curves = convert(open_v1(light_curves(tmp_path / "csp")), tmp_path / "csp_v1")
     assert "time                         double[2, *]" in curves.describe()
     assert [np.shape(one) for one in curves.table(["time"])["time"].to_pylist()] == [(2, 3), (2, 5)]
 
 
-def test_it_loads_with_datasets_and_lsdb(made: Path) -> None:
-    import lsdb
-    from datasets import load_dataset
+@pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")
+def test_it_loads_with_datasets_and_lsdb(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
 
-    rows = load_dataset(str(made), split="train", streaming=True)
-    assert rows.features["image"]["scale"] is not None
+    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
+    rows = datasets.load_dataset(str(made), split="train", streaming=True)
+    plane = datasets.Array3D((None, sample.SIDE, sample.SIDE), "float32")
+    assert datasets.Features(rows.features)["image"]["flux"] == plane
     assert sum(1 for _ in rows) == ROWS
-    assert len(lsdb.open_catalog(made / "dr1_south", columns=["object_id"]).compute()) == ROWS
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pandas warns of what lsdb and nested-pandas still use
+        import lsdb
+
+        catalogue = lsdb.open_catalog(made / "dr1_south", columns=["object_id"])
+        assert len(catalogue.compute(progress_bar=False)) == ROWS
 
 
 def test_it_is_streamed_and_matched(made: Path, tree: Path) -> None:

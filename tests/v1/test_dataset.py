@@ -154,10 +154,11 @@ def test_lists_of_variable_length(tmp_path: Path) -> None:
         for name, kind in (("flux", "<f8"), ("other", ">f8")):
             lists = file.create_dataset(f"spectrum_{name}", (2,), h5py.vlen_dtype(kind))
             lists[0], lists[1] = [1.0, 2.0], [3.0]
-        file["name"] = ["one", "zwei"]
+        file["spectrum_id"], file["name"] = [8, 9], ["one", "zwei"]
     data = mmu.open(tmp_path)
     assert [row.tolist() for row in data.array("spectrum.flux")] == [[1.0, 2.0], [3.0]]
     assert data.array("name").tolist() == ["one", "zwei"]
+    assert data.array("spectrum_id").tolist() == [8, 9]  # one a record, so no member
     assert list(data.left_out) == ["spectrum_other"]  # h5py does not swap their bytes
 
 
