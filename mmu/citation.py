@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmu.bibtex import Entry, merge
 from mmu.errors import LedgerError, MmuError, UsageError
 from mmu.licences import Terms, conflicts
 from mmu.references import acknowledgement, papers, software
 from mmu.survey import Survey, get_survey, survey_names
+
+if TYPE_CHECKING:
+    from mmu.dataset import Dataset
 
 _MATCH = ("", "association", "pairs")
 _WIDTH = 100
@@ -74,7 +77,7 @@ class _Found:
     warnings: list[str] = field(default_factory=list)
     untold: list[str] = field(default_factory=list)
     simulated: list[str] = field(default_factory=list)
-    seen: set[Path] = field(default_factory=set)
+    seen: set[str] = field(default_factory=set)
 
     def add(self, survey: str, releases: Iterable[str] = ()) -> None:
         """A survey with some of its releases; none means all, and then it stays so."""
@@ -87,7 +90,7 @@ def cite(*names: str | Path, pairs: Sequence[str | Path] = ()) -> Citation:
     """What to cite for surveys (`desi`, `desi:edr_sv3`), built datasets and matches; this software is always among it.
 
     Args:
-        names: surveys, folders of datasets or matches, or whatever else `mmu.open` opens.
+        names: surveys, folders of datasets or matches, or whatever else `mmu.open` opens, as `ORG/NAME` on the Hub.
         pairs: folders that must be matches; all their datasets are cited.
 
     Raises:
@@ -102,7 +105,7 @@ def cite(*names: str | Path, pairs: Sequence[str | Path] = ()) -> Citation:
         members = _members(Path(folder).expanduser())
         if members is None:
             raise UsageError(f"{folder} holds no finished match; `mmu crossmatch A B --out {folder}` makes one.")
-        _add_members(found, Path(folder), members)
+        _add_members(found, str(Path(folder).resolve()), members)
     for name in names:
         _add(found, str(name))
     used = tuple(Used(get_survey(name), tuple(releases)) for name, releases in found.releases.items())
@@ -122,54 +125,63 @@ def _add(found: _Found, name: str) -> None:
     """Add what a name stands for: a folder before a survey of that name, before anything else that can be opened."""
     folder = Path(name).expanduser()
     if folder.is_dir() and (members := _members(folder)) is not None:
-        _add_members(found, folder, members)
+        _add_members(found, str(folder.resolve()), members)
     elif folder.is_dir() and (builds := _builds(folder)):
         _add_builds(found, name, builds)
     elif (survey := name.partition(":"))[0] in survey_names():
         found.add(survey[0], [get_survey(survey[0]).release(survey[2]).name] if survey[2] else [])
     else:
-        _add_builds(found, name, [_build(_opened(name))])
+        data = _opened(name)
+        named = ":" in name.rpartition("://")[2]
+        for one in [data] if named else [data.sibling(release) for release in data.releases]:
+            _add_dataset(found, one)
 
 
-def _opened(name: str) -> Path:
+def _opened(name: str) -> Dataset:
     from mmu.dataset import open as open_dataset
 
     if not name:
         raise UsageError("A table in memory does not say what to cite.")
     try:
-        return Path(open_dataset(name).path)
+        return open_dataset(name)
     except UsageError as problem:
         msg = f"{name!r} is no survey ({', '.join(survey_names())}) and no dataset to be cited. {problem}"
         raise UsageError(msg) from problem
 
 
-def _members(folder: Path) -> list[dict[str, Any]] | None:
+def _add_dataset(found: _Found, data: Dataset) -> None:
+    """Add one release, or the result of a match, by what its account says; it may be on the Hub or elsewhere."""
+    account = data.account
+    if account is None:
+        raise UsageError(f"{data.address} was not built by mmu and does not say what to cite: cite as its source asks.")
+    if "members" in account:
+        _add_members(found, data.address, _named(account, data.address))
+    else:
+        _add_builds(found, data.address, [account])
+
+
+def _members(folder: Path) -> list[dict[str, str]] | None:
     """The datasets of a match; None if the folder holds none."""
     for path in (folder / part / "_mmu" / "match.json" for part in _MATCH):
         if path.is_file():
-            try:
-                return [{"name": str(one["name"]), "address": str(one["address"])} for one in _json(path)["members"]]
-            except (LookupError, TypeError) as problem:
-                raise LedgerError(f"{path} does not name the datasets of a match; make it anew.") from problem
+            return _named(_json(path), str(path))
     return None
+
+
+def _named(account: Mapping[str, Any], where: str) -> list[dict[str, str]]:
+    """Name and address of each dataset of a match."""
+    try:
+        return [{"name": str(one["name"]), "address": str(one["address"])} for one in account["members"]]
+    except (LookupError, TypeError) as problem:
+        raise LedgerError(f"{where} does not name the datasets of a match; make it anew.") from problem
 
 
 def _builds(folder: Path) -> list[dict[str, Any]]:
     """The ledgers of a release's folder, of its collection, or of the releases in a survey's folder."""
     own = folder.with_name(folder.name.removesuffix("_collection"))
     if (own / "_mmu" / "build.json").is_file():
-        return [_build(own)]
-    return [_build(path.parent.parent) for path in sorted(folder.glob("*/_mmu/build.json"))]
-
-
-def _build(release: Path) -> dict[str, Any]:
-    path = release / "_mmu" / "build.json"
-    if not path.is_file():
-        raise UsageError(f"{release} was not built by mmu, so it does not say what to cite; cite as its source asks.")
-    build = _json(path)
-    if not {"survey", "release"} <= build.keys():
-        raise LedgerError(f"{path} does not name a survey and a release; build the dataset anew.")
-    return build
+        return [_json(own / "_mmu" / "build.json")]
+    return [_json(path) for path in sorted(folder.glob("*/_mmu/build.json"))]
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -182,6 +194,8 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _add_builds(found: _Found, name: str, builds: list[dict[str, Any]]) -> None:
     for build in builds:
+        if not {"survey", "release"} <= build.keys():
+            raise LedgerError(f"The ledger of {name} does not name a survey and a release; build the dataset anew.")
         if build["survey"] not in survey_names():
             raise LedgerError(f"{name} was built from the survey {build['survey']!r}, which is not installed here.")
         found.add(build["survey"], [build["release"]])
@@ -189,15 +203,15 @@ def _add_builds(found: _Found, name: str, builds: list[dict[str, Any]]) -> None:
             found.simulated.append(f"{build['survey']} {build['release']}")
 
 
-def _add_members(found: _Found, folder: Path, members: list[dict[str, Any]]) -> None:
+def _add_members(found: _Found, where: str, members: list[dict[str, str]]) -> None:
     """Every dataset of a match; one that is not there any more is taken for the survey of its name."""
-    if folder.resolve() in found.seen:
+    if where in found.seen:
         return
-    found.seen.add(folder.resolve())
+    found.seen.add(where)
     for member in members:
         name, address = member["name"], member["address"]
         try:
-            _add(found, str(_opened(address)))
+            _add_dataset(found, _opened(address))
         except MmuError:
             if name in survey_names():
                 found.add(name)

@@ -98,12 +98,7 @@ def test_a_match_cites_all_its_datasets(tmp_path: Path) -> None:
 
 
 def test_what_a_match_was_made_of_may_be_gone(tmp_path: Path) -> None:
-    members: dict[str, Path | str] = {
-        "gaia": tmp_path / "gone",
-        "mine": "",
-        "theirs": "hf://datasets/ORG/x",
-        "table": tmp_path / "t.csv",
-    }
+    gone = {"gaia": str(tmp_path / "gone"), "mine": "", "theirs": "hf://datasets/ORG/x", "table": str(tmp_path / "t")}
     found = mmu.cite(pairs=[match(tmp_path / "m", **gone)])
     assert keys(found) == keys(mmu.cite("gaia"))
     assert found.untold == ("mine", "theirs", "table")

@@ -8,13 +8,14 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import warnings
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mmu.build.verify_match import is_match
+from mmu.build.verify_match import ACCOUNT
 from mmu.dataset import Dataset
 from mmu.errors import MmuError, UsageError
 from mmu.shards.beside import Piece, picture_path, pictures
@@ -40,7 +41,7 @@ def dress(root: str | Path) -> None:
         UsageError: there is no built dataset, or one of a survey that is not installed.
     """
     folder = Path(root).expanduser()
-    if any(is_match(folder / part) for part in _MATCHES):
+    if any((folder / part / ACCOUNT).is_file() for part in _MATCHES):
         importlib.import_module("crossmatch.card").describe(folder)
         return
     builds = _builds(folder)
@@ -71,7 +72,7 @@ def _drawn(folder: Path, rows: dict[str, str]) -> dict[str, Piece]:
     for release, digest in rows.items():
         data = Dataset(folder / release)
         ways: dict[str, Callable[[Path], Path | None]] = {
-            "coverage": partial(_draw_sky, data),
+            "coverage": partial(look.draw_sky, {release: data}),
             "samples": partial(look.draw, data, count=SAMPLES),
         }
         for kind, draw in ways.items():
@@ -80,20 +81,15 @@ def _drawn(folder: Path, rows: dict[str, str]) -> dict[str, Piece]:
     return drawn
 
 
-def _draw_sky(data: Dataset, path: Path) -> Path | None:
-    from mmu import look
-
-    draw_sky: Callable[..., Path] | None = getattr(look, "draw_sky", None)  # it may not be there yet
-    return draw_sky({data.release: data}, path) if draw_sky else None
-
-
 def _draw(draw: Callable[[Path], Path | None], path: Path) -> bool:
     """Draw beside, then rename; False where there is nothing to draw."""
     unfinished = path.with_name(f".{path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        if draw(unfinished) is None:
-            return False
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # matplotlib's, of rows that are all alike: nothing for whoever publishes
+            if draw(unfinished) is None:
+                return False
         unfinished.replace(path)
     except MmuError as problem:
         log.warning("%s could not be drawn: %s", path.name, problem)

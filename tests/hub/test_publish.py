@@ -83,7 +83,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (root / "README.md.tmp").write_text("half")
         (root / "pictures").mkdir()
         (root / "pictures" / "coverage.png").write_bytes(b"\x89PNG")
-        (root / "croissant.json").write_text("{}")
         yield root
 
 
@@ -156,11 +155,12 @@ def test_what_belongs_is_published_and_nothing_else(hub: Archive, dataset: Path)
 
 
 def test_it_is_dressed_before_it_is_looked_at(hub: Archive, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publishing, "dress", lambda root: (root / "croissant.json").write_text("dressed"))
+    name = "pictures/coverage.png"
+    monkeypatch.setattr(publishing, "dress", lambda root: (root / name).write_text("dressed"))
     assert publish(dataset, REPO, dry_run=True).send
-    assert (dataset / "croissant.json").read_text() == "{}"
+    assert (dataset / name).read_bytes() == b"\x89PNG"
     publish(dataset, REPO)
-    assert published(hub)["croissant.json"] == b"dressed"
+    assert published(hub)[name] == b"dressed"
 
 
 def test_a_stranger_opens_it_by_name(hub: Archive, dataset: Path) -> None:
@@ -237,7 +237,7 @@ def test_shards_of_an_earlier_state_go_away(hub: Archive, dataset: Path, tmp_pat
     plan = publish(tmp_path / "again" / "toy", REPO, message="Larger partitions")
     assert plan.gone
     assert published(hub).keys() == {item.name for item in contents_of(tmp_path / "again" / "toy").items} | {
-        "NOTES.md", "croissant.json", "pictures/coverage.png"}  # fmt: skip
+        "NOTES.md", "pictures/coverage.png"}  # fmt: skip
     assert mmu.open(REPO).table("all").equals(mmu.open(dataset).table("all"))
     assert commits(hub) == 2
 
@@ -319,18 +319,18 @@ def test_tokens_are_told_in_words(
 
 def test_a_public_repository_is_not_written_to_by_accident(hub: Archive, dataset: Path) -> None:
     publish(dataset, REPO, public=True)
-    (dataset / "croissant.json").write_text('{"a": 1}')
+    (dataset / "pictures" / "coverage.png").write_bytes(b"else")
     with pytest.raises(UsageError, match="ORG/toy is public: give --public"):
         publish(dataset, REPO)
-    assert [item.name for item in publish(dataset, REPO, public=True).send] == ["croissant.json"]
+    assert [item.name for item in publish(dataset, REPO, public=True).send] == ["pictures/coverage.png"]
 
 
 def test_a_branch(hub: Archive, dataset: Path) -> None:
     publish(dataset, REPO)
-    (dataset / "croissant.json").write_text('{"a": 1}')
+    (dataset / "pictures" / "coverage.png").write_bytes(b"else")
     publish(dataset, REPO, revision="next")
-    assert published(hub)["croissant.json"] == b"{}"
-    assert published(hub, f"{REPO}@next")["croissant.json"] == b'{"a": 1}'
+    assert published(hub)["pictures/coverage.png"] == b"\x89PNG"
+    assert published(hub, f"{REPO}@next")["pictures/coverage.png"] == b"else"
     assert len(mmu.open(f"hf://datasets/{REPO}@next")) == len(mmu.open(dataset))
 
 
