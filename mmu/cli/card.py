@@ -11,10 +11,14 @@ import typer
 def card(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A built dataset (OUT/SURVEY), or a match.")],
 ) -> None:
-    """Draw a dataset's sky and some of its objects, and write its card and croissant.json anew.
+    """Write a dataset's card anew, with pictures, and croissant.json.
 
-    Pictures need matplotlib (pip install 'multimodal-universe[plot]'); without it the card has none.
-    Those that still show the data are kept.
+    The pictures are of its sky and of some of its objects; those that still
+    show the data are kept. They need matplotlib
+    (pip install 'multimodal-universe[plot]'); without it the card has none.
+
+    \b
+    mmu card data/desi
     """
     from mmu.shards.dress import dress
 

@@ -13,24 +13,29 @@ def cite(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SURVEY|PATH]...",
+            metavar="SURVEY|PATH",
             help="Surveys (desi, or one release, desi:edr_sv3), folders of built datasets or of matches.",
         ),
     ] = None,
     pair: Annotated[
         list[Path] | None, typer.Option("--pair", metavar="DIR", help="A match: all its datasets. May be repeated.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the BibTeX to this file.")] = None,
-    text: Annotated[Path | None, typer.Option(help="Write acknowledgements and licences to this file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write the BibTeX to this file.")
+    ] = None,
+    text: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write acknowledgements and licences to this file.")
+    ] = None,
 ) -> None:
-    """Print the papers to cite (BibTeX) and the acknowledgements to paste, this software's among them.
+    """Print the papers to cite, and acknowledgements to paste.
 
-    For a dataset only the papers of its own releases. What its licence asks for is told; licences that do not go
+    BibTeX, this software's among them; for a dataset only the papers of its
+    own releases. What its licence asks for is told; licences that do not go
     together, or are not known, are warned of on standard error.
 
     \b
     mmu cite legacysurvey desi -o refs.bib
-    mmu cite data/desi --pair data/ls_x_desi -o refs.bib --text acknowledgements.txt
+    mmu cite data/desi --pair data/ls_x_desi -o refs.bib --text thanks.txt
     """
     import mmu
     from mmu.shards.parquet import write_text

@@ -17,18 +17,23 @@ def publish(
     public: Annotated[
         bool, typer.Option("--public", help="Everybody may read it; a new repository is private otherwise.")
     ] = False,
-    revision: Annotated[str | None, typer.Option(help="A branch, made if it does not exist; main if left out.")] = None,
-    message: Annotated[str | None, typer.Option("--message", "-m", help="What the commit says.")] = None,
+    revision: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A branch, made if it does not exist; main if left out.")
+    ] = None,
+    message: Annotated[
+        str | None, typer.Option("--message", "-m", metavar="TEXT", help="What the commit says.")
+    ] = None,
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Read every byte against the ledger before anything is sent.")
     ] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and write nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
 ) -> None:
-    """Publish a dataset on the Hugging Face Hub: then `load_dataset("ORG/NAME")` has it, and `mmu.open`, and lsdb.
+    """Publish a dataset on the Hugging Face Hub.
 
-    Only what changed is sent. Run the same command again to go on after an interruption.
-    The token is that of `hf auth login`, or HF_TOKEN.
+    Then `load_dataset("ORG/NAME")` has it, and `mmu.open`, and lsdb. Only what
+    changed is sent. Run the same command again to go on after an
+    interruption. The token is that of `hf auth login`, or HF_TOKEN.
 
     \b
     mmu publish data/desi --repo ORG/desi --dry-run

@@ -9,28 +9,29 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from mmu.cli import options as o
+
 
 def report(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...",
+            metavar="PATH",
             help="The --out of a build, a survey's folder, one of its releases, the OUT of a match, or a folder of "
             "several of them.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The page.")] = Path("report.html"),
     pictures: Annotated[
         Path | None, typer.Option("--pictures", metavar="DIR", help="Keep the pictures as files here too.")
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of the datasets that are given by NAME; MMU_DATA if left out.")
-    ] = None,
+    data: o.Data = None,
 ) -> None:
-    """Write one HTML page: what datasets hold, whether their counts add up, and how they look.
+    """Write one HTML page about datasets and matches.
 
-    The page needs nothing else: it can be mailed, put on a web server, or
-    printed. Works on finished and on unfinished builds.
+    What they hold, whether their counts add up, how they look. The page needs
+    nothing else: it can be mailed, put on a web server, or printed. Works on
+    finished and on unfinished builds.
 
     \b
     mmu report data/desi

@@ -38,15 +38,15 @@ def show(
             "--out", "-o", metavar="FILE|DIR", help="FILE.png, .pdf or .svg, or a folder; this one if left out."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of --random: another seed, other objects.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of --random: another seed, other objects.")] = 0,
     open_: Annotated[bool, typer.Option("--open", help="Open the pictures when they are written.")] = False,
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of datasets that are given by NAME; MMU_DATA if left out.")
-    ] = None,
+    data: o.Data = None,
 ) -> None:
-    """Draw objects of a dataset: a sheet of several, a page of one; of a match, an object in all its datasets.
+    """Draw objects of a dataset or of a match.
 
-    A match shows the object that most datasets have, unless --object or --random say which; one picture each.
+    Of a dataset a sheet of several, or a page of one; of a match an object in
+    all its datasets: the one that most have, unless --object or --random say
+    which; one picture each.
 
     \b
     mmu show data/legacysurvey

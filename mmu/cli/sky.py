@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from mmu.cli import options as o
+
 if TYPE_CHECKING:
     from mmu.dataset import Dataset
     from mmu.look.sky import Coverage
@@ -18,20 +20,21 @@ if TYPE_CHECKING:
 
 def sky(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Datasets: folders, or NAME[:RELEASE] under --data.")
+        list[str], typer.Argument(metavar="PATH", help="Datasets: folders, or NAME[:RELEASE] under --data.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="FILE.png, .pdf or .svg.")] = Path("sky.png"),
     order: Annotated[
-        int | None, typer.Option(help="HEALPix order of the map, 0 to 14; one that suits the datasets if left out.")
+        int | None,
+        typer.Option(metavar="N", help="HEALPix order of the map, 0 to 14; one that suits the datasets if left out."),
     ] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open the picture when it is written.")] = False,
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of datasets that are given by NAME; MMU_DATA if left out.")
-    ] = None,
+    data: o.Data = None,
 ) -> None:
-    """Draw density maps of datasets, and their overlap; say how many objects and square degrees there are.
+    """Draw where datasets lie on the sky, and their overlap.
 
-    Areas are those of the map's cells that hold an object: a sparse catalogue covers more at a smaller order.
+    Density maps, with the number of objects and of square degrees. Areas are
+    those of the map's cells that hold an object: a sparse catalogue covers
+    more at a smaller order.
 
     \b
     mmu sky data/desi

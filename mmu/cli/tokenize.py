@@ -11,34 +11,42 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from mmu.cli import options as o
+
 
 def tokenize(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...", help="A dataset, or the OUT of a match; each becomes a folder of its own below --out."
+            metavar="PATH", help="A dataset, or the OUT of a match; each becomes a folder of its own below --out."
         ),
     ],
-    codecs: Annotated[Path, typer.Option(help="Folder of codecs, as `python -m training.train_codec` writes them.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the token shards: OUT/NAME.")],
+    codecs: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of codecs, as `python -m training.train_codec` writes them.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the token shards: OUT/NAME.")],
     only: Annotated[
         str | None,
-        typer.Option(help="Only these modalities: tok_image,tok_z,...; all there are codecs for if left out."),
+        typer.Option(
+            metavar="NAMES", help="Only these modalities: tok_image,tok_z,...; all there are codecs for if left out."
+        ),
     ] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", "-b", help="Objects that are encoded at once.")] = 64,
-    threads: Annotated[int, typer.Option(help="Partitions at a time.")] = 1,
-    device: Annotated[str, typer.Option(help="Where codecs run: cpu, cuda, ...")] = "cpu",
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of the datasets that are given by NAME; MMU_DATA if left out.")
-    ] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", "-b", metavar="N", help="Objects that are encoded at once.")
+    ] = 64,
+    threads: Annotated[int, typer.Option(metavar="N", help="Partitions at a time.")] = 1,
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="Where codecs run: cpu, cuda, ...")] = "cpu",
+    data: o.Data = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and stop.")] = False,
 ) -> None:
-    """Encode datasets with codecs: a token shard for each sky partition, objects and ids kept.
+    """Encode datasets with codecs into token shards.
 
-    Run the same command again to resume; partitions that are done stay.
+    A shard for each sky partition; objects and ids are kept. Run the same
+    command again to resume; partitions that are done stay. Codecs come from
+
+    python -m training.train_codec image --data data/legacysurvey --out codecs
 
     \b
-    python -m training.train_codec image --data data/legacysurvey --out codecs
     mmu tokenize data/legacysurvey data/ls_x_desi --codecs codecs --out tokens
     """
     if data is not None:
