@@ -34,7 +34,7 @@ class Fit:
     def __init__(self, recipe: CodecRecipe, batches: Batches, out: Path, seed: int = 0, device: str = "cpu") -> None:
         self.recipe, self.batches, self.out, self.seed, self.device = recipe, batches, out, seed, device
         torch.manual_seed(seed)
-        self.codec = codecs.make(recipe.kind, **recipe.config).to(device).train()
+        self.codec: Any = codecs.make(recipe.kind, **recipe.config).to(device).train()
         self.optimiser = torch.optim.AdamW(
             self.codec.parameters(), recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay
         )

@@ -65,7 +65,7 @@ class Codec(nn.Module):
         """Ids, int32, (objects, tokens); each codec says of what."""
         raise NotImplementedError
 
-    def decode(self, ids: Tensor) -> Any:
+    def decode(self, ids: Tensor, *args: Any, **kwargs: Any) -> Any:
         """What the ids (objects, tokens) stand for."""
         raise NotImplementedError
 

@@ -210,7 +210,8 @@ class ImageCodec(Codec):
         self.tokens(tuple(planes.shape))
         device = self.pre_quant_proj.weight.device
         valid = torch.isfinite(planes)
-        for name, values in (("ivar", None if ivar is None else whole("ivar", ivar) > 0), ("mask", mask)):
+        known = None if ivar is None else (whole("ivar", ivar) > 0) & torch.isfinite(whole("ivar", ivar))
+        for name, values in (("ivar", known), ("mask", mask)):
             if values is not None:
                 valid = valid & _like(name, flags(name, values), planes.shape)
         if present is not None:

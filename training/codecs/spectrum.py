@@ -184,7 +184,7 @@ class SpectrumCodec(Codec):
     def _usable(flux: Tensor, wavelength: Tensor, ivar: Tensor, mask: Tensor) -> Tensor:
         """Pixels that tell something."""
         there = torch.isfinite(wavelength) & (wavelength > 0) & (wavelength < _FAR / 1e3)
-        return there & torch.isfinite(flux) & (ivar > 0) & ~mask
+        return there & torch.isfinite(flux) & (ivar > 0) & torch.isfinite(ivar) & ~mask
 
     def _seen(self, flux: Tensor, wavelength: Tensor, ivar: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """What the network sees, (batch, 2, grid), and the ids of the brightness."""

@@ -64,13 +64,13 @@ BUFFERS = {"running_mean": (0.0, 0.3), "running_var": (1.0, 0.1), "_reservoir": 
 """Name -> mean and spread of what is drawn for it."""
 
 
-def peer(name: str, seed: int = 1, **config: Any) -> nn.Module:
+def peer(name: str, seed: int = 1, **config: Any) -> Any:
     """A codec of the published package, redrawn."""
     import importlib
 
     where, _, small = CODECS[name]
     module, _, attribute = where.partition(":")
-    made: nn.Module = getattr(importlib.import_module(module), attribute)(**{**small, **config})
+    made: Any = getattr(importlib.import_module(module), attribute)(**{**small, **config})
     redraw(made, seed)
     return made.eval()
 
@@ -88,16 +88,17 @@ def redraw(module: nn.Module, seed: int) -> None:
             norm = values.ndim == 1 and name.endswith("weight")
             spread = max(1, values[0].numel()) ** -0.5 if matrix else 0.3
             values.copy_(normal(values, 1.0 if norm else 0.0, spread))
-        for name, values in module.named_buffers():
+        for name, buffer in module.named_buffers():
             if name.endswith(tuple(BUFFERS)):
                 mean, spread = BUFFERS[name.rpartition(".")[2]]
-                values.copy_(normal(values, mean, spread))
+                buffer.copy_(normal(buffer, mean, spread))
     for part in module.modules():
-        if hasattr(part, "_generate_index_to_val"):
-            part._generate_index_to_val()
+        tables: Any = getattr(part, "_generate_index_to_val", None)
+        if tables is not None:
+            tables()
 
 
-def ours(name: str, theirs: nn.Module, tmp_path: Path, compat: str | None = codecs.PUBLISHED, **config: Any) -> Codec:
+def ours(name: str, theirs: Any, tmp_path: Path, compat: str | None = codecs.PUBLISHED, **config: Any) -> Codec:
     """Ours, from the files that the published package writes."""
     import json
 

@@ -11,7 +11,7 @@ import torch
 from mmu.errors import UsageError
 from training.codecs.spectrum import SpectrumCodec
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "encoder_depths": [1, 1, 1, 1], "encoder_dims": [8, 8, 8, 16], "decoder_depths": [1, 1, 1, 1],
     "decoder_dims": [8, 8, 8, 2], "latent_channels": 16,
 }  # fmt: skip
