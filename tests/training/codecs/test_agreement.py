@@ -140,7 +140,7 @@ def drop_layer(codec: Codec) -> None:
 
 def shift_table(codec: Codec) -> None:
     table = next(values for key, values in codec.named_buffers() if key.endswith(".table"))
-    table[:-1] = table[1:].clone()
+    table.mul_(1.05).add_(0.01)
 
 
 @pytest.mark.parametrize(
