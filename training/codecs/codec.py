@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import safetensors.torch
 import torch
@@ -19,6 +19,14 @@ from mmu.errors import FormatError, UsageError, unknown
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 PUBLISHED = "aion-0.0.2"
 """The published package whose defects `compat=` reproduces."""
+
+
+class Loss(NamedTuple):
+    """What a step of training needs; `ids` and the goodness of fit are for the record."""
+
+    value: Tensor
+    ids: Tensor
+    chi_square: Tensor
 
 
 class Codec(nn.Module):
