@@ -17,6 +17,7 @@ from mmu.errors import UsageError
 from training import checkpoint, codecs
 from training.batches import Batches
 from training.codecs.quantize import Usage
+from training.maps import Maps
 from training.recipes import CodecRecipe
 
 CHECKPOINT, LOG = "checkpoint.safetensors", "log.jsonl"
@@ -31,10 +32,12 @@ class Fit:
         device: to train on.
     """
 
-    def __init__(self, recipe: CodecRecipe, batches: Batches, out: Path, seed: int = 0, device: str = "cpu") -> None:
+    def __init__(
+        self, recipe: CodecRecipe, batches: Batches | Maps, out: Path, seed: int = 0, device: str = "cpu"
+    ) -> None:
         self.recipe, self.batches, self.out, self.seed, self.device = recipe, batches, out, seed, device
         torch.manual_seed(seed)
-        self.codec = codecs.make(recipe.kind, **recipe.config).to(device).train()
+        self.codec: Any = codecs.make(recipe.kind, **recipe.config).to(device).train()
         self.optimiser = torch.optim.AdamW(
             self.codec.parameters(), recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay
         )

@@ -55,7 +55,8 @@ def _images(values: dict[str, Any], source: Source, codec: Any) -> Iterator[Piec
     keys = [_key(values, index) for index in range(len(values["band"]))]
     for key in dict.fromkeys(key for key in keys if key is not None):
         rows = np.array([index for index, other in enumerate(keys) if other == key])
-        arrays = {name: _stacked(values[name], rows) for name in ("flux", "ivar", "mask") if name in values}
+        names = [name for name in ("flux", "ivar", "mask") if name in values]
+        arrays: dict[str, Any] = {name: _stacked(values[name], rows) for name in names}
         if key[1] is not None and min(key[1]) > SIDE:
             top, left = ((side - SIDE) // 2 for side in key[1])
             arrays = {name: array[..., top : top + SIDE, left : left + SIDE] for name, array in arrays.items()}

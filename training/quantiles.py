@@ -14,7 +14,7 @@ from mmu.decoding import decode
 from mmu.errors import UsageError
 from training import codecs
 from training.inputs import pieces
-from training.modalities import MODALITIES, Modality, Source
+from training.modalities import MODALITIES, Source
 
 LOG = {f"FLUX_{band}" for band in ("G", "R", "I", "Z", "W1", "W2", "W3", "W4")} | {
     "SHAPE_R", "phot_g_mean_flux", "phot_bp_mean_flux", "phot_rp_mean_flux", "parallax"
@@ -71,7 +71,7 @@ def fit_quantiles(
         yield out / folder
 
 
-def _fit(folder: str, sources: list[tuple[Dataset, Source]]) -> codecs.Codec:
+def _fit(folder: str, sources: list[tuple[Dataset, Source]]) -> Any:
     kind, config = recipe(folder)
     codec: Any = codecs.make(kind, **config)
     seen = 0
@@ -93,8 +93,3 @@ def _columns(dataset: Dataset, column: str) -> Iterator[Any]:
         with pq.ParquetFile(dataset.shard(leaf)) as file:
             for batch in file.iter_batches(_BATCH, columns=[column]):
                 yield decode(batch)[column]
-
-
-def rows_of(folder: str) -> list[Modality]:
-    """The modalities that share a codec."""
-    return [row for row in MODALITIES.values() if row.codec == folder]

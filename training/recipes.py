@@ -27,7 +27,7 @@ class CodecRecipe:
         weights: dataset -> how often a batch is of it; equally often if left out.
     """
 
-    kind: Literal["image", "spectrum"]
+    kind: Literal["image", "spectrum", "segmap"]
     folder: str
     config: Mapping[str, Any] = field(default_factory=dict)
     crop: int = 0
@@ -62,6 +62,19 @@ _TINY_SPECTRUM = {
 CODECS: dict[str, CodecRecipe] = {
     "image-tiny": CodecRecipe("image", "image_universal", _TINY_IMAGE, crop=96, steps=300, batch_size=16),
     "spectrum-tiny": CodecRecipe("spectrum", "spectrum", _TINY_SPECTRUM, steps=300, batch_size=16),
+    "segmap-tiny": CodecRecipe(
+        "segmap", "segmentation_map", {"encoder_output_dim": 64, "res_hidden_dims": 16}, steps=200, batch_size=16
+    ),
+    "segmap-aion": CodecRecipe(
+        "segmap",
+        "segmentation_map",
+        steps=114_000,
+        batch_size=256,
+        learning_rate=1e-4,
+        warm_up=1000,
+        weight_decay=0.01,
+        ema=0.9999,
+    ),
     "image-universal": CodecRecipe(
         "image",
         "image_universal",

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from crossmatch.stream.opening import open_samples
 from crossmatch.stream.samples import Samples, Side
 from mmu.decoding import decode
-from mmu.errors import FormatError, UsageError
+from mmu.errors import UsageError, unknown
 from mmu.remote.ranges import parquet
 from mmu.schema.column import HEALPIX
 from mmu.shards.parquet import Shard, checksum, write_shard
@@ -34,9 +34,8 @@ from mmu.sky.partition import Partition, locate, partition_tree
 from training.codecs import ABSENT, Codec, digest, load
 from training.inputs import encoded
 from training.modalities import MODALITIES, VERSION, Modality, Source
+from training.token_shards import ABOUT, ROW_GROUP, about
 
-ABOUT = b"mmu_tokens"
-ROW_GROUP = 8192
 PARTITION_ROWS = 100_000
 
 
@@ -80,8 +79,6 @@ def plan(path: str, folder: Path, only: Sequence[str] | None = None) -> Plan:
     samples = open_samples(path, {})
     unknown_keys = [key for key in only or () if key not in MODALITIES]
     if unknown_keys:
-        from mmu.errors import unknown
-
         raise unknown("modality", unknown_keys[0], MODALITIES)
     found = (
         {child.name: child for child in sorted(folder.iterdir()) if (child / "config.json").is_file()}
@@ -126,7 +123,7 @@ def _schema(samples: Samples, tasks: Sequence[Task], about: Mapping[str, Any]) -
         *(pa.field(f"{side.name}_id", pa.string()) for side in samples.sides),
     ]
     for row in dict.fromkeys(task.row for task in tasks):
-        item = pa.field("item", pa.int16(), nullable=False)
+        item = pa.field("element", pa.int16(), nullable=False)
         fields.append(pa.field(row.key, pa.list_(item, row.tokens) if row.kind == "grid" else pa.list_(item)))
     return pa.schema(fields, {ABOUT: json.dumps(about, sort_keys=True).encode()})
 
@@ -244,75 +241,3 @@ def _arrow(
             offsets = pa.array(np.r_[0, np.cumsum(lengths)].astype(np.int32), mask=np.r_[~there, False])
             columns[key] = pa.ListArray.from_arrays(offsets, pa.array(values[values != ABSENT]), type=kind)
     return pa.table([columns[name] for name in made.schema.names], schema=made.schema)
-
-
-def about(path: Path) -> dict[str, Any]:
-    """What the tokens in a shard are of: `modalities` (version), `codecs` (sha256), `of` (key -> codec), `rows`.
-
-    Raises:
-        FormatError: it is no token shard.
-    """
-    try:
-        found: dict[str, Any] = json.loads((pq.read_schema(path).metadata or {})[ABOUT])
-    except (KeyError, OSError, ValueError, pa.ArrowException) as problem:
-        raise FormatError(f"{path} is no shard of tokens ({problem}).") from problem
-    return found
-
-
-class Tokens:
-    """A folder of token shards, read back.
-
-    Args:
-        codecs: folder of a codec -> its sha256, as a recipe has them; or the folder that they are in.
-
-    Raises:
-        UsageError: there are no tokens, or they are of other codecs or of a newer table of modalities.
-    """
-
-    def __init__(self, folder: Path, codecs: Mapping[str, str] | Path | None = None) -> None:
-        self.folder = folder
-        self.paths = sorted((folder / "dataset").glob("Norder=*/Dir=*/Npix=*.parquet"))
-        if not self.paths:
-            raise UsageError(f"{folder} holds no token shards; `mmu tokenize` makes them.")
-        self.about = about(self.paths[0])
-        if self.about["modalities"] > VERSION:
-            raise UsageError(f"{folder} is of version {self.about['modalities']} of the modalities; this is {VERSION}.")
-        for name, own in self.about["codecs"].items():
-            other = digest(codecs / name) if isinstance(codecs, Path) else (codecs or {}).get(name, own)
-            if other != own:
-                raise UsageError(
-                    f"{folder} was made by another codec {name!r} (sha256 {own[:12]}) than the one asked for "
-                    f"({other[:12]}); tokenize again with that, or train with the other."
-                )
-        self.keys = list(self.about["of"])
-
-    def __len__(self) -> int:
-        return sum(pq.read_metadata(path).num_rows for path in self.paths)
-
-    def batches(self, rows: int = ROW_GROUP, keys: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Rows in the order of the sky: key -> ids (rows, tokens), `ABSENT` where there are none; `object_id`.
-
-        Lists are filled with `ABSENT` up to the longest that the modality allows.
-        """
-        wanted = list(self.keys if keys is None else keys)
-        for path in self.paths:
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(rows, columns=["object_id", *wanted]):
-                    yield {
-                        "object_id": batch["object_id"].to_pylist(),
-                        **{key: padded(key, batch[key]) for key in wanted},
-                    }
-
-
-def padded(key: str, column: pa.Array) -> NDArray[np.int16]:
-    """A column of token shards as one array (rows, tokens), `ABSENT` where there is nothing."""
-    row = MODALITIES[key]
-    out = np.full((len(column), row.tokens), ABSENT, np.int16)
-    there = np.asarray(column.is_valid())
-    values = np.asarray(column.flatten())
-    if row.kind == "grid":
-        out[there] = values.reshape(-1, row.tokens)
-        return out
-    lengths = np.asarray(column.value_lengths().fill_null(0))
-    out[np.arange(row.tokens) < lengths[:, None]] = values
-    return out

@@ -17,6 +17,9 @@ from typing import Any
 
 from mmu.errors import MmuError, unknown
 
+FEW = 2
+"""Objects that a dry run tries a step with."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 0 if all is well, 2 if what was asked cannot be done."""
@@ -32,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.train_codec", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("kind", choices=["image", "spectrum", "scalars", "catalogue"])
+    parser.add_argument("kind", choices=["image", "spectrum", "segmap", "scalars", "catalogue"])
     parser.add_argument("--data", nargs="+", required=True, metavar="PATH", help="datasets, as mmu.stream takes them")
     parser.add_argument("--out", type=Path, required=True, help="folder of codecs; the run's own files go there too")
     parser.add_argument("--recipe", help="of training/recipes.py; KIND-tiny if left out")
@@ -59,7 +62,6 @@ def _run(asked: argparse.Namespace) -> None:
         for folder in fit_quantiles(asked.data, asked.out, only_catalogue=asked.kind == "catalogue", dry=asked.dry_run):
             _say(f"{'would write' if asked.dry_run else 'wrote'} {folder}")
         return
-    from training.batches import Batches
     from training.fit import Fit
     from training.recipes import CODECS
 
@@ -69,16 +71,7 @@ def _run(asked: argparse.Namespace) -> None:
         raise unknown(f"recipe of {asked.kind} codecs", name, of_kind)
     changed = {"steps": asked.steps, "batch_size": asked.batch_size}
     recipe = replace(CODECS[name], **{key: value for key, value in changed.items() if value is not None})
-    batches = Batches(
-        recipe.kind,
-        asked.data,
-        recipe.batch_size,
-        asked.seed,
-        crop=recipe.crop,
-        weights=recipe.weights,
-        split=asked.split,
-    )
-    run = Fit(recipe, batches, asked.out / f"{recipe.folder}.run", asked.seed, asked.device)
+    run = Fit(recipe, _batches(recipe, asked), asked.out / f"{recipe.folder}.run", asked.seed, asked.device)
     if asked.dry_run:
         _describe(run)
         return
@@ -88,22 +81,37 @@ def _run(asked: argparse.Namespace) -> None:
     _say(f"wrote {run.finish(asked.out)}")
 
 
+def _batches(recipe: Any, asked: argparse.Namespace) -> Any:
+    """What the recipe is trained on."""
+    from training.batches import Batches
+    from training.maps import Maps
+
+    if recipe.kind == "segmap":
+        return Maps(asked.data, recipe.batch_size, asked.seed)
+    weights = recipe.weights
+    return Batches(
+        recipe.kind, asked.data, recipe.batch_size, asked.seed, crop=recipe.crop, weights=weights, split=asked.split
+    )
+
+
 def _describe(run: Any) -> None:
-    """Parameters, tokens, FLOPs and a timed step."""
+    """Parameters, tokens, FLOPs, and how long a step of a few objects takes."""
+    import numpy as np
     from torch.utils.flop_counter import FlopCounterMode
 
-    given = run.batches(0)
+    given = {name: value[:FEW] if isinstance(value, np.ndarray) else value for name, value in run.batches(0).items()}
     with FlopCounterMode(display=False) as counter:
         started = time.perf_counter()
         loss, _ = run.advance(given)
-        seconds = time.perf_counter() - started
+        each = (time.perf_counter() - started) / len(loss.ids)
+    flops, size = counter.get_total_flops() / len(loss.ids), run.recipe.batch_size
     count = sum(values.numel() for values in run.codec.parameters())
     objects = ", ".join(f"{number:,} of {name}" for name, number in run.batches.objects.items())
     _say(f"objects       {objects}")
     _say(f"parameters    {count:,} ({16 * count / 1e6:,.0f} MB with gradients and optimiser)")
     _say(f"tokens        {loss.ids.shape[1]} an object, of {run.codec.vocabulary:,} ids")
-    _say(f"step          {len(loss.ids)} objects, {counter.get_total_flops() / 1e9:,.1f} GFLOP, {seconds:.2f} s here")
-    _say(f"run           {run.recipe.steps:,} steps, about {run.recipe.steps * seconds / 3600:,.2f} hours here")
+    _say(f"step          {size} objects, {flops * size / 1e9:,.1f} GFLOP, about {each * size:,.2f} s here")
+    _say(f"run           {run.recipe.steps:,} steps, about {run.recipe.steps * each * size / 3600:,.2f} hours here")
 
 
 def _tell(entry: dict[str, Any]) -> None:

@@ -71,6 +71,8 @@ def _describe(plan: Any, console: Console) -> None:
 
 
 def _write(tokens: Any, plan: Any, out: Path, console: Console, batch_size: int, threads: int) -> None:
+    from mmu.build.progress import human_bytes
+
     started = time.perf_counter()
     done = [0, 0]
 
@@ -82,4 +84,5 @@ def _write(tokens: Any, plan: Any, out: Path, console: Console, batch_size: int,
 
     shards = tokens.tokenise(plan, out, batch=batch_size, threads=threads, settled=settled)
     size = sum(shard.bytes for shard in shards)
-    console.print(f"{out / plan.name}: {sum(s.rows for s in shards):,} objects, {size / 1e6:,.1f} MB", markup=False)
+    told = f"{sum(shard.rows for shard in shards):,} objects, {human_bytes(size)} in {len(shards):,} shards"
+    console.print(f"{out / plan.name}: {told}", markup=False)

@@ -19,9 +19,11 @@ from mmu.errors import FormatError, UsageError
 from training import codecs
 from training.codecs import ABSENT
 from training.modalities import CATALOGUE_RESERVED, MODALITIES, VERSION
-from training.tokens import Tokens, about, padded, plan, tokenise
+from training.token_shards import Tokens, about, padded
+from training.tokens import plan, tokenise
 
 LEGACY = ["catalog", "tok_ebv", "tok_flux_g", "tok_segmap", "tok_image12_legacysurvey"]
+"""Keys of what the small legacysurvey has, in the order of the table."""
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,7 @@ def test_absent_is_null_and_metadata_say_of_what(codecs_folder: Path, tokens: Pa
     assert told["codecs"]["EBV"] == codecs.digest(codecs_folder / "EBV")
     assert told["of"]["tok_segmap"] == "segmentation_map"
     schema = pq.read_schema(path)
-    assert str(schema.field("tok_segmap").type) == "fixed_size_list<item: int16 not null>[144]"
+    assert str(schema.field("tok_segmap").type) == "fixed_size_list<element: int16 not null>[144]"
     nulls = sum(pq.read_table(each)["tok_ebv"].null_count for each in tokens.rglob("Npix=*.parquet"))
     assert nulls == sum(number % 7 == 0 for number in range(24))
 
@@ -127,7 +129,7 @@ def test_a_codec_of_another_modality_is_refused(sky: dict[str, Path], codecs_fol
 
 
 def test_matched_datasets_have_the_ids_of_both(sky: dict[str, Path], codecs_folder: Path, tmp_path: Path) -> None:
-    crossmatch(str(sky["legacysurvey"]), str(sky["desi"]), out=tmp_path / "match", how="left", workers=0)
+    crossmatch(str(sky["legacysurvey"]), str(sky["desi"]), out=tmp_path / "match", how="left")
     made = plan(str(tmp_path / "match"), codecs_folder, ["tok_flux_g", "tok_z", "tok_spectrum_desi"])
     tokenise(made, tmp_path / "out")
     table = mmu.open(tmp_path / "out" / "match").table("all")

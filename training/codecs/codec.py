@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import safetensors.torch
 import torch
@@ -19,6 +19,14 @@ from mmu.errors import FormatError, UsageError, unknown
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 PUBLISHED = "aion-0.0.2"
 """The published package whose defects `compat=` reproduces."""
+
+
+class Loss(NamedTuple):
+    """What a step of training needs; `ids` and the goodness of fit are for the record."""
+
+    value: Tensor
+    ids: Tensor
+    chi_square: Tensor
 
 
 class Codec(nn.Module):
@@ -65,7 +73,7 @@ class Codec(nn.Module):
         """Ids, int32, (objects, tokens); each codec says of what."""
         raise NotImplementedError
 
-    def decode(self, ids: Tensor) -> Any:
+    def decode(self, ids: Tensor, *args: Any, **kwargs: Any) -> Any:
         """What the ids (objects, tokens) stand for."""
         raise NotImplementedError
 

@@ -30,7 +30,7 @@ class ResponseNorm(nn.Module):
         """As given, (batch, length, channels)."""
         norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
         share = norm / (norm.mean(dim=-1, keepdim=True) + 1e-6)
-        return self.gamma * (x * share) + self.beta + x
+        return self.gamma * (x * share) + self.beta + x  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
@@ -48,7 +48,7 @@ class Block(nn.Module):
         """As given, (batch, channels, length)."""
         y = self.norm(self.dwconv(x).transpose(1, 2))
         y = self.pwconv2(self.grn(F.gelu(self.pwconv1(y))))
-        return x + y.transpose(1, 2)
+        return x + y.transpose(1, 2)  # type: ignore[no-any-return]
 
 
 def _stages(widths: Sequence[int], depths: Sequence[int]) -> nn.ModuleList:

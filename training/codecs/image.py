@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from mmu.errors import UsageError
 from training.codecs.bands import PUBLISHED, Band, find
-from training.codecs.codec import Codec, flags, remember, whole
+from training.codecs.codec import Codec, Loss, flags, remember, whole
 from training.codecs.magvit import MagVit, Patches
 from training.codecs.projection import AnyBands, FixedBands
 from training.codecs.quantize import ABSENT, FSQ
@@ -44,14 +44,6 @@ class Prepared:
     present: Tensor
     bands: list[Band]
     psf_fwhm: Tensor | None
-
-
-class Loss(NamedTuple):
-    """What a step of training needs, and the ids for the record."""
-
-    value: Tensor
-    ids: Tensor
-    chi_square: Tensor
 
 
 class ImageCodec(Codec):
@@ -210,7 +202,8 @@ class ImageCodec(Codec):
         self.tokens(tuple(planes.shape))
         device = self.pre_quant_proj.weight.device
         valid = torch.isfinite(planes)
-        for name, values in (("ivar", None if ivar is None else whole("ivar", ivar) > 0), ("mask", mask)):
+        known = None if ivar is None else (whole("ivar", ivar) > 0) & torch.isfinite(whole("ivar", ivar))
+        for name, values in (("ivar", known), ("mask", mask)):
             if values is not None:
                 valid = valid & _like(name, flags(name, values), planes.shape)
         if present is not None:

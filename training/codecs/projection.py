@@ -68,4 +68,4 @@ class AnyBands(nn.Module):
         """(batch, channels, rows, columns) -> (batch, bands, rows, columns)."""
         weights = self.outwards(facts)
         planes = torch.einsum("bcyx,bkc->bkyx", channels, weights[..., :-1]) / self.channels**0.5
-        return planes + weights[..., -1][..., None, None]
+        return planes + weights[..., -1][..., None, None]  # type: ignore[no-any-return]

@@ -245,7 +245,8 @@ class MultiScalarCodec(Codec):
     @property
     def parts(self) -> list[Quantiles]:
         """The tables."""
-        return list(self.quantizer["quantizers"])  # type: ignore[arg-type]
+        inner: Any = self.quantizer["quantizers"]
+        return list(inner)
 
     @classmethod
     def is_ours(cls, name: str) -> bool:

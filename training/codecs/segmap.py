@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mmu.errors import UsageError
-from training.codecs.codec import Codec, remember, whole
+from training.codecs.codec import Codec, Loss, remember, whole
 from training.codecs.quantize import ABSENT, FSQ
 
 SIZE = 96
@@ -113,15 +113,30 @@ class SegmapCodec(Codec):
     @torch.no_grad()
     def encode(self, field: Any) -> Tensor:
         """Ids (batch, tokens) of the middle of maps (batch, rows, columns); one that is not finite is absent."""
+        middle = self._middle(field)
+        there = torch.isfinite(middle).flatten(1).all(1, keepdim=True)
+        ids = self.quantizer.encode(self._latents(torch.nan_to_num(middle))).flatten(1)
+        return torch.where(there, ids, ABSENT)
+
+    def loss(self, field: Any) -> Loss:
+        """The mean squared difference of maps (batch, rows, columns), all finite, and what they decode to."""
+        middle = self._middle(field)
+        latents = self._latents(middle)
+        vectors, extra = self.quantizer(latents)
+        squared = (self.planes(vectors) - middle[:, 0]).square().mean()
+        return Loss(squared + extra, self.quantizer.encode(latents.detach()).flatten(1), squared.detach())
+
+    def _latents(self, middle: Tensor) -> Tensor:
+        return self.encode_proj(self.encoder(middle))  # type: ignore[no-any-return]
+
+    def _middle(self, field: Any) -> Tensor:
+        """(batch, 1, 96, 96)"""
         maps = whole("field", field)
         if maps.ndim != 3:
             raise UsageError(f"field has the shape {tuple(maps.shape)}; give (maps, rows, columns).")
         self.tokens(tuple(maps.shape))
         top, left = ((side - SIZE) // 2 for side in maps.shape[1:])
-        middle = maps[:, None, top : top + SIZE, left : left + SIZE].to(self.encode_proj.weight.device)
-        there = torch.isfinite(middle).flatten(1).all(1, keepdim=True)
-        ids = self.quantizer.encode(self.encode_proj(self.encoder(torch.nan_to_num(middle)))).flatten(1)
-        return torch.where(there, ids, ABSENT)
+        return maps[:, None, top : top + SIZE, left : left + SIZE].to(self.encode_proj.weight.device)
 
     @torch.no_grad()
     def decode(self, ids: Tensor) -> Tensor:

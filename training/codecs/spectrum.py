@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmu.errors import UsageError
-from training.codecs.codec import Codec, flags, remember, whole
+from training.codecs.codec import Codec, Loss, flags, remember, whole
 from training.codecs.convnext import Decoder, Encoder
 from training.codecs.quantize import ABSENT, LFQ, LinearGrid
 
@@ -31,14 +31,6 @@ class Spectra(NamedTuple):
     flux: Tensor
     mask: Tensor
     wavelength: Tensor
-
-
-class Loss(NamedTuple):
-    """What a step of training needs, and the ids for the record."""
-
-    value: Tensor
-    ids: Tensor
-    chi_square: Tensor
 
 
 class LatentGrid(nn.Module):
@@ -184,7 +176,7 @@ class SpectrumCodec(Codec):
     def _usable(flux: Tensor, wavelength: Tensor, ivar: Tensor, mask: Tensor) -> Tensor:
         """Pixels that tell something."""
         there = torch.isfinite(wavelength) & (wavelength > 0) & (wavelength < _FAR / 1e3)
-        return there & torch.isfinite(flux) & (ivar > 0) & ~mask
+        return there & torch.isfinite(flux) & (ivar > 0) & torch.isfinite(ivar) & ~mask
 
     def _seen(self, flux: Tensor, wavelength: Tensor, ivar: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """What the network sees, (batch, 2, grid), and the ids of the brightness."""

@@ -58,9 +58,9 @@ class Contract:
     @staticmethod
     def first(decoded: Any) -> Tensor:
         """The first array of what was decoded."""
-        if isinstance(decoded, dict):
-            return next(iter(decoded.values()))
-        return decoded if isinstance(decoded, Tensor) else decoded[0]
+        parts = tuple(decoded.values()) if isinstance(decoded, dict) else decoded
+        found: Tensor = decoded if isinstance(decoded, Tensor) else parts[0]
+        return found
 
     def test_ids_are_of_the_vocabulary_and_of_the_shape_it_says(self, codec: Codec) -> None:
         given = self.arguments()

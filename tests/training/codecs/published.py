@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
+from tests.training.codecs.redraw import redraw
 from training import codecs
 from training.codecs import Codec
 
@@ -60,44 +60,18 @@ CODECS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-BUFFERS = {"running_mean": (0.0, 0.3), "running_var": (1.0, 0.1), "_reservoir": (0.5, 1.0)}
-"""Name -> mean and spread of what is drawn for it."""
-
-
-def peer(name: str, seed: int = 1, **config: Any) -> nn.Module:
+def peer(name: str, seed: int = 1, **config: Any) -> Any:
     """A codec of the published package, redrawn."""
     import importlib
 
     where, _, small = CODECS[name]
     module, _, attribute = where.partition(":")
-    made: nn.Module = getattr(importlib.import_module(module), attribute)(**{**small, **config})
+    made: Any = getattr(importlib.import_module(module), attribute)(**{**small, **config})
     redraw(made, seed)
     return made.eval()
 
 
-def redraw(module: nn.Module, seed: int) -> None:
-    """Give every parameter and table a random value that it matters to have."""
-    random = torch.Generator().manual_seed(seed)
-
-    def normal(like: torch.Tensor, mean: float, spread: float) -> torch.Tensor:
-        return mean + spread * torch.randn(like.shape, generator=random)
-
-    with torch.no_grad():
-        for name, values in module.named_parameters():
-            matrix = values.ndim > 1 and not name.endswith(("gamma", "beta"))
-            norm = values.ndim == 1 and name.endswith("weight")
-            spread = max(1, values[0].numel()) ** -0.5 if matrix else 0.3
-            values.copy_(normal(values, 1.0 if norm else 0.0, spread))
-        for name, values in module.named_buffers():
-            if name.endswith(tuple(BUFFERS)):
-                mean, spread = BUFFERS[name.rpartition(".")[2]]
-                values.copy_(normal(values, mean, spread))
-    for part in module.modules():
-        if hasattr(part, "_generate_index_to_val"):
-            part._generate_index_to_val()
-
-
-def ours(name: str, theirs: nn.Module, tmp_path: Path, compat: str | None = codecs.PUBLISHED, **config: Any) -> Codec:
+def ours(name: str, theirs: Any, tmp_path: Path, compat: str | None = codecs.PUBLISHED, **config: Any) -> Codec:
     """Ours, from the files that the published package writes."""
     import json
 

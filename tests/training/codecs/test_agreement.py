@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from aion import modalities as theirs_of
-from torch import Tensor, nn
+from torch import Tensor
 
 from tests.training.codecs.published import CODECS, images, ours, peer, spectra
 from training import codecs
@@ -36,7 +36,7 @@ def lists() -> dict[str, Tensor]:
     return {key: torch.where(there, values, 9999) for key, values in {**columns, **shapes}.items()}
 
 
-def both(name: str, theirs: nn.Module, own: Codec) -> list[tuple[Tensor, Tensor, Any, Any]]:
+def both(name: str, theirs: Any, own: Codec) -> list[tuple[Tensor, Tensor, Any, Any]]:
     """(their ids, our ids, what theirs decode to, what ours do) for each kind of input."""
     if name == "image":
         out = []
@@ -70,7 +70,7 @@ def both(name: str, theirs: nn.Module, own: Codec) -> list[tuple[Tensor, Tensor,
     return [(theirs_ids.reshape(ids.shape), ids, decoded, mine)]
 
 
-def differences(name: str, theirs: nn.Module, own: Codec) -> tuple[float, float]:
+def differences(name: str, theirs: Any, own: Codec) -> tuple[float, float]:
     """The share of ids that differ, and the largest relative difference of decoded values."""
     ids, values = [], [0.0]
     with torch.no_grad():
@@ -87,7 +87,7 @@ def test_ids_are_identical_and_decode_alike(name: str, tmp_path: Path) -> None:
     theirs = peer(name)
     own = ours(name, theirs, tmp_path)
     with torch.no_grad():
-        used = {len(ids.unique()) for ids, *_ in both(name, theirs, own)}
+        used = {len(torch.unique(ids)) for ids, *_ in both(name, theirs, own)}
     assert min(used) > 20, "so few ids could agree by chance"
     wrong, apart = differences(name, theirs, own)
     assert wrong == 0.0
@@ -120,27 +120,27 @@ def swap_norms(codec: Codec) -> None:
 
 def drop_response_norm(codec: Codec) -> None:
     block = next(module for key, module in codec.named_modules() if key.endswith("grn") and "encoder" in key)
-    block.forward = lambda x: x  # type: ignore[method-assign]
+    block.forward = lambda x: x
 
 
 def drop_unit(codec: Codec) -> None:
     unit = next(module for key, module in codec.named_modules() if type(module).__name__ == "ResidualUnit")
-    unit.forward = lambda x: x  # type: ignore[method-assign]
+    unit.forward = lambda x: x
 
 
 def drop_gate(codec: Codec) -> None:
     gate = next(module for key, module in codec.named_modules() if type(module).__name__ == "SqueezeExcite")
-    gate.forward = lambda x: x  # type: ignore[method-assign]
+    gate.forward = lambda x: x
 
 
 def drop_layer(codec: Codec) -> None:
     layer = next(module for key, module in codec.named_modules() if type(module).__name__ == "_Layer")
-    layer.forward = lambda x: x  # type: ignore[method-assign]
+    layer.forward = lambda x: x
 
 
 def shift_table(codec: Codec) -> None:
     table = next(values for key, values in codec.named_buffers() if key.endswith(".table"))
-    table[:-1] = table[1:].clone()
+    table.mul_(1.05).add_(0.01)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_ids_do_not_depend_on_compat_for_good_data(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_published_size_of_the_image_codec(tmp_path: Path) -> None:
     """70 million parameters, as published."""
-    size = {"hidden_dims": 512, "multisurvey_projection_dims": 54, "num_consecutive": 4}
+    size: dict[str, Any] = {"hidden_dims": 512, "multisurvey_projection_dims": 54, "num_consecutive": 4}
     theirs = peer("image", **size)
     own = ours("image", theirs, tmp_path, **size)
     assert sum(values.numel() for values in own.parameters()) == pytest.approx(70.06e6, rel=1e-3)
@@ -213,7 +213,7 @@ def test_every_code_of_the_quantisers(tmp_path: Path) -> None:
     values = torch.linspace(-1.5, 5.5, 20_001)
     assert torch.equal(grid.encode(values), own_grid.encode(values))
     assert torch.equal(grid.decode(ids), own_grid.decode(ids))
-    reachable = own_grid.encode(torch.log10(torch.logspace(-3, 7, 200_000).clamp(0.1) + 1)).unique()
+    reachable = torch.unique(own_grid.encode(torch.log10(torch.logspace(-3, 7, 200_000).clamp(0.1) + 1)))
     assert 1024 - int(reachable.max()) - 1 == 0
     assert int(reachable.min()) == 178
 
@@ -232,6 +232,8 @@ def test_the_loss_of_look_up_free_quantisation(tmp_path: Path) -> None:
     assert float(own_loss.detach()) == pytest.approx(float(loss.detach()), rel=1e-5)
     (loss + codes.sum()).backward()
     (own_loss + own_codes.sum()).backward()
+    assert given.grad is not None
+    assert mine.grad is not None
     assert torch.allclose(given.grad, mine.grad, rtol=1e-4, atol=1e-6)
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.training.codecs.contract import Contract
 from training import codecs
 
-SMALL = {"hidden_dims": 16, "multisurvey_projection_dims": 6, "num_consecutive": 1}
+SMALL: dict[str, Any] = {"hidden_dims": 16, "multisurvey_projection_dims": 6, "num_consecutive": 1}
 
 
 class TestImage(Contract):

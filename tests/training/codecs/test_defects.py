@@ -10,7 +10,8 @@ import torch
 from aion import modalities as theirs_of
 
 from mmu.errors import UsageError
-from tests.training.codecs.published import images, ours, peer, redraw, spectra
+from tests.training.codecs.published import images, ours, peer, spectra
+from tests.training.codecs.redraw import redraw
 
 DES, HSC = ["DES-G", "DES-R", "DES-I", "DES-Z"], ["HSC-G", "HSC-R", "HSC-I", "HSC-Z", "HSC-Y"]
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -12,7 +12,7 @@ from mmu.errors import UsageError
 from training.codecs.bands import BANDS, PUBLISHED, find
 from training.codecs.image import ImageCodec
 
-SMALL = {"hidden_dims": 16, "multisurvey_projection_dims": 6, "num_consecutive": 1}
+SMALL: dict[str, Any] = {"hidden_dims": 16, "multisurvey_projection_dims": 6, "num_consecutive": 1}
 
 
 def universal(**more: Any) -> ImageCodec:
@@ -110,7 +110,7 @@ def test_a_band_that_an_image_lacks_is_as_if_it_had_not_been_given() -> None:
 def test_what_is_decoded_stays_within_the_bounds() -> None:
     codec = universal()
     with torch.no_grad():
-        codec.bands.outwards[-1].bias.fill_(50.0)
+        list(codec.bands.outwards.parameters())[-1].fill_(50.0)
     decoded = codec.decode(codec.encode(flux(1), ["hsc-g"]), ["hsc-g", "f444w"])
     assert torch.isfinite(decoded).all()
     assert float(decoded[:, 0].max()) == pytest.approx(80, rel=1e-3)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mmu.errors import UsageError
+from training.codecs import PUBLISHED
 from training.codecs.scalar import AsinhScalarCodec, GridScalarCodec, LogScalarCodec, MultiScalarCodec, ScalarCodec
 
 
@@ -47,9 +48,12 @@ def test_bins_are_equally_full_and_decoded_without_bias() -> None:
     ids = codec.encode(fresh)[:, 0]
     counts = torch.bincount(ids, minlength=128)[1:]
     assert int(counts.min()) > 0.6 * 50_000 / 128
-    inner = (fresh > np.quantile(fresh, 0.01)) & (fresh < np.quantile(fresh, 0.99))
-    error = codec.decode(ids[:, None]).numpy()[inner] - fresh[inner]
-    assert abs(error.mean()) < 0.01 * error.std()
+    inner = ((ids > 1) & (ids < 126)).numpy()
+    error = (codec.decode(ids[:, None]).numpy() - fresh)[inner]
+    assert abs(error.mean()) < 0.05 * error.std()
+    codec.compat = PUBLISHED
+    right = (codec.decode(ids[:, None]).numpy() - fresh)[inner]
+    assert right.mean() > 0.5 * error.std()
 
 
 def test_signs_and_faint_values_survive_arcsinh_but_not_logarithms() -> None:
@@ -59,8 +63,8 @@ def test_signs_and_faint_values_survive_arcsinh_but_not_logarithms() -> None:
         codec.fit(values)
         codec.finish()
     negative = values[values < -0.1]
-    assert len(signed.encode(negative).unique()) > 100
-    assert len(floored.encode(negative).unique()) == 1
+    assert len(set(signed.encode(negative)[:, 0].tolist())) > 100
+    assert len(set(floored.encode(negative)[:, 0].tolist())) == 1
     assert np.corrcoef(signed.decode(signed.encode(values)).numpy(), values)[0, 1] > 0.999
 
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from mmu.errors import UsageError
+from tests.training.codecs.redraw import redraw
 from training.codecs.spectrum import SpectrumCodec
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "encoder_depths": [1, 1, 1, 1], "encoder_dims": [8, 8, 8, 16], "decoder_depths": [1, 1, 1, 1],
     "decoder_dims": [8, 8, 8, 2], "latent_channels": 16,
 }  # fmt: skip
@@ -19,11 +20,8 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def codec() -> SpectrumCodec:
-    torch.manual_seed(1)
     made = SpectrumCodec(**SMALL).eval()
-    with torch.no_grad():
-        for values in made.parameters():
-            values.add_(0.2 * torch.randn_like(values))
+    redraw(made, 1)
     return made
 
 
