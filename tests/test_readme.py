@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from mmu.survey import get_survey, survey_names
+from tests.archive.server import serving
 from tests.documents import ROOT, Block, Workshop, blocks
+from tests.remote.hub import TOKEN, HubHandler
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = blocks(ROOT / "README.md")
@@ -19,9 +21,16 @@ PROGRAMS = [one for one in BLOCKS if one.kind == "python"]
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
-    made = Workshop(tmp_path_factory.mktemp("readme"))
-    yield made
-    made.end()
+    with serving(tmp_path_factory.mktemp("hub"), HubHandler) as hub:
+        variables = {
+            "HF_ENDPOINT": hub.url.rstrip("/"),
+            "HF_TOKEN": TOKEN,
+            "HF_HUB_OFFLINE": "0",
+            "HF_HUB_DISABLE_XET": "1",
+        }
+        made = Workshop(tmp_path_factory.mktemp("readme"), variables)
+        yield made
+        made.end()
 
 
 @pytest.mark.slow
