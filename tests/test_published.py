@@ -110,7 +110,7 @@ def test_all_is_the_same_with_and_without_datasets_in_the_process(theirs: dict[s
 def test_marks_that_arrow_knows_become_what_they_stand_for() -> None:
     """With extension types, nulls and slices: the values are those of the storage."""
 
-    class Square(pa.ExtensionType):
+    class Square(pa.ExtensionType):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__(pa.list_(pa.list_(pa.float32())), "datasets.features.features.Array2DExtensionType")
 
@@ -176,7 +176,7 @@ def test_ids_of_any_name_and_type_are_found_as_text(tmp_path: Path, case: str) -
     published.write(tmp_path / "mmu_any", "spectrum", ra, dec, id_name=name, ids=ids)
     data = mmu.open(tmp_path / "mmu_any")
     assert data.keys == (name, "ra", "dec")
-    found = data.table([name, "Z"], ids=[str(first + 4), first + 9])
+    found = data.table([name, "Z"], ids=[str(first + 4), str(first + 9)])
     assert sorted(found[name].to_pylist()) == [first + 4, first + 9]
     assert data.record(str(first + 4))["spectrum"]["flux"].shape == (published.WAVES,)
     with pytest.raises(UsageError, match="has no object '999'"):

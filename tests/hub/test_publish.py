@@ -275,9 +275,7 @@ def test_the_way_of_chunks(dataset: Path, hub: Archive, monkeypatch: pytest.Monk
 
 
 def test_a_server_that_goes_away_is_told(dataset: Path, hub: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub.utils import _http
-
-    monkeypatch.setattr(_http.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(MmuError, match=r"the Hub \(127\.0\.0\.1\) failed .*run the same command to go on"):
         publish(dataset, REPO)

@@ -14,7 +14,7 @@ import mmu
 from mmu.dataset import Dataset
 from mmu.errors import FormatError, UsageError
 from mmu.shards.hdf5 import write_hdf5
-from mmu.v1 import V1Dataset
+from mmu.v1 import V1Dataset, open_v1, records
 from mmu.v1 import dataset as reading
 from tests.shards import sample
 from tests.v1.trees import images, inside, light_curves, spectra, write
@@ -155,7 +155,7 @@ def test_lists_of_variable_length(tmp_path: Path) -> None:
             lists = file.create_dataset(f"spectrum_{name}", (2,), h5py.vlen_dtype(kind))
             lists[0], lists[1] = [1.0, 2.0], [3.0]
         file["spectrum_id"], file["name"] = [8, 9], ["one", "zwei"]
-    data = mmu.open(tmp_path)
+    data = open_v1(tmp_path)
     assert [row.tolist() for row in data.array("spectrum.flux")] == [[1.0, 2.0], [3.0]]
     assert data.array("name").tolist() == ["one", "zwei"]
     assert data.array("spectrum_id").tolist() == [8, 9]  # one a record, so no member
@@ -199,7 +199,7 @@ def test_pieces_of_any_size_give_the_same(old: Dataset, monkeypatch: pytest.Monk
 def test_a_tree_is_opened_by_its_first_file_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for pixel in range(50):
         write(tmp_path / f"healpix={pixel}" / "001-of-001.hdf5", object_id=[pixel], **inside(pixel, 1))
-    opened, inner = [], reading.open_records
+    opened, inner = [], records.open_records
 
     def counted(path: Path, *more: Any) -> Any:
         opened.append(path)
@@ -226,7 +226,7 @@ def test_what_can_be_no_column_is_named(tmp_path: Path) -> None:
         file.create_dataset("to", (2,), h5py.ref_dtype)
         file["elsewhere"] = h5py.ExternalLink("other.hdf5", "/x")
         file.create_dataset("image", (1 << 20, 1 << 20), "f4", chunks=(1, 1 << 20))
-    data = mmu.open(tmp_path)
+    data = open_v1(tmp_path)
     assert data.columns == ["object_id", "ra", "dec"]
     assert set(data.left_out) == {"z", "grid", "none", "to", "elsewhere", "image"}
     assert "its shape is (7,), where there are 2 records" in data.left_out["grid"]
@@ -289,4 +289,4 @@ def test_a_list_that_all_rows_point_to_counts_for_each(tmp_path: Path, monkeypat
     path = write(tmp_path / "healpix=9" / "001-of-001.hdf5", object_id=np.arange(200), **inside(9, 200))
     with h5py.File(path, "a") as file:
         file.create_dataset("flux", (200,), h5py.vlen_dtype("f8"))[0] = np.zeros(20_000)
-    assert "flux" in mmu.open(tmp_path).left_out
+    assert "flux" in open_v1(tmp_path).left_out
