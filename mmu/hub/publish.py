@@ -8,7 +8,6 @@ removal of what no longer belongs. So a new card never promises what is not ther
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import logging
 import re
@@ -17,7 +16,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from mmu.build.progress import human_bytes
@@ -142,10 +140,10 @@ def publish(
 
 def dress(root: Path) -> None:
     """Draw the pictures and write the files that the card shows; a survey that is not installed keeps its card."""
-    if find_spec("mmu.shards.dress") is None:
-        return
+    from mmu.shards import dress as dressing
+
     try:
-        importlib.import_module("mmu.shards.dress").dress(root)
+        dressing.dress(root)
     except UsageError as problem:
         log.info("published as it is: %s", problem)
 
