@@ -49,7 +49,7 @@ class Spectrum:
         index = np.arange(len(self.flux))
         whole = np.interp(index, index[self.good], self.flux[self.good])
         above = self.flux - median_filter(whole, _SURROUNDINGS, mode="nearest")
-        return self.good & (above > _SHARP * np.where(np.isfinite(self.sigma), self.sigma, np.inf))
+        return np.asarray(self.good & (above > _SHARP * np.where(np.isfinite(self.sigma), self.sigma, np.inf)))
 
 
 def spectrum_of(subject: Subject, name: str) -> Spectrum | None:
