@@ -80,7 +80,7 @@ class Workshop:
         }
 
     def run(self, words: Sequence[str]) -> str:
-        """Run a command, which must succeed; what it printed."""
+        """Run a command, which must succeed; what it printed, with paths from the folder on."""
         log = self.folder / "log"
         with log.open("wb") as out:  # a file, not a pipe: programs left in the background may keep it open
             process = subprocess.Popen(
@@ -94,7 +94,7 @@ class Workshop:
         self._groups.append(process.pid)
         code, printed = process.wait(), log.read_text(encoding="utf-8", errors="replace")
         assert code == 0, f"{shlex.join(words)}\n{printed}"
-        return printed
+        return printed.replace(f"{self.folder.absolute()}/", "")
 
     def do(self, block: Block) -> None:
         """Write a file, or run a block and hold its output against what the document shows."""

@@ -13,16 +13,18 @@ from mmu.cli import options as o
 
 def convert(
     tree: Annotated[Path, typer.Argument(metavar="V1_TREE", help="ROOT, or ROOT/RELEASE, with folders healpix=P.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new dataset: OUT/RELEASE.")],
-    release: Annotated[str | None, typer.Option(help="Which, where ROOT holds several.")] = None,
-    partition_bytes: Annotated[str, typer.Option(help="Largest shard, uncompressed.")] = "1GiB",
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the new dataset: OUT/RELEASE.")],
+    release: Annotated[str | None, typer.Option(metavar="NAME", help="Which, where ROOT holds several.")] = None,
+    partition_bytes: Annotated[str, typer.Option(metavar="SIZE", help="Largest shard, uncompressed.")] = "1GiB",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
 ) -> None:
-    """Write the HDF5 files of Multimodal Universe v1 as a dataset in shards, which can be streamed.
+    """Write files of Multimodal Universe v1 as a dataset in shards.
+
+    They are HDF5 files, in folders healpix=P; the dataset is like any other:
+    it can be loaded, matched, and streamed.
 
     \b
     mmu convert v1/sdss/boss --out data/sdss_v1
-    mmu stream data/sdss_v1 data/gaia
     """
     from mmu.build.progress import Progress
     from mmu.v1 import open_v1
