@@ -109,7 +109,6 @@ def _whole_grid(axis: Any, view: View) -> None:
 def _field_grid(axis: Any, view: View, margin: float) -> None:
     """Meridians and parallels round numbers apart, curved as they are, with their names at the edge; east is left."""
     half = np.degrees(np.tan(np.radians(view.extent / 2))) + 2 * margin
-    axis.set(xlim=(half, -half), ylim=(-half, half), aspect=1.0, xlabel="RA (deg)", ylabel="Dec (deg)")
     step = next((one for one in _PARALLELS if 2 * half / one <= 5.5), 30.0)
     narrow = max(np.cos(np.radians(view.dec)), 0.05)
     step_ra = next((one for one in (*_PARALLELS, 45.0, 90.0) if 2 * half / narrow / one <= 5.5), 90.0)
@@ -136,3 +135,4 @@ def _field_grid(axis: Any, view: View, margin: float) -> None:
             yticks[float(np.interp(half, x, y))] = f"{round(dec, 6):g}"
     axis.set_xticks(list(xticks), list(xticks.values()))
     axis.set_yticks(list(yticks), list(yticks.values()))
+    axis.set(xlim=(half, -half), ylim=(-half, half), aspect=1.0, xlabel="RA (deg)", ylabel="Dec (deg)")

@@ -53,6 +53,8 @@ def test_fields_of_any_size_have_their_axes_told_and_no_cell_cut(tmp_path: Path,
         assert len([at for at in axis.get_yticks() if high <= at <= low]) >= 1
         points = np.concatenate([path.vertices for path in axis.collections[0].get_paths()])
         assert np.abs(points).max() < low
+        assert (low, high) == (-high, -low)
+        assert np.abs(points).max() > 0.6 * low  # ticks beyond its edge do not widen the map
 
 
 def test_overlap_of_two_discs(tmp_path: Path) -> None:
