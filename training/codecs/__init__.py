@@ -10,6 +10,7 @@ Files of the published AION-1 codecs load as they are. `compat="aion-0.0.2"` als
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,10 @@ _TOLD_BY = {
 """What a published `config.json`, which names no kind, has -> the kind; the first that is there counts."""
 
 
+_OF_TRAINING = {"lr", "quantisation_loss_weight", "ema_model_weights", "ema_decay", "ema_update_freq", "variational"}
+"""What a published `config.json` also has, and does not matter to encode; nor does what is null there."""
+
+
 def kinds() -> list[str]:
     """The kinds of codec there are."""
     return sorted(_WHERE)
@@ -55,14 +60,19 @@ def make(kind: str, **config: Any) -> Codec:
     Raises:
         UsageError: there is no such kind, or it does not take such a config.
     """
-    if kind not in _WHERE:
-        raise unknown("kind of codec", kind, _WHERE)
-    module, _, name = _WHERE[kind].partition(":")
     try:
-        made: Codec = getattr(importlib.import_module(module), name)(**config)
+        made: Codec = _class(kind)(**config)
     except TypeError as problem:
         raise UsageError(f"A {kind} codec cannot be made of this config: {problem}.") from problem
     return made
+
+
+def _class(kind: str) -> type[Any]:
+    if kind not in _WHERE:
+        raise unknown("kind of codec", kind, _WHERE)
+    module, _, name = _WHERE[kind].partition(":")
+    found: type[Any] = getattr(importlib.import_module(module), name)
+    return found
 
 
 def load(folder: str | Path, compat: str | None = None) -> Codec:
@@ -80,9 +90,13 @@ def load(folder: str | Path, compat: str | None = None) -> Codec:
         raise UsageError(f"{folder} holds no codec: {CONFIG} and {WEIGHTS} were expected.")
     try:
         about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        kind = about.pop("codec", None) or next(kind for mark, kind in _TOLD_BY.items() if mark in about)
+        ours = about.pop("codec", None)
+        kind = ours or next(kind for mark, kind in _TOLD_BY.items() if mark in about)
     except (ValueError, AttributeError, StopIteration) as problem:
         raise FormatError(f"{folder / CONFIG} does not say which kind of codec it is of.") from problem
+    if ours is None:
+        taken = inspect.signature(_class(kind)).parameters
+        about = {k: v for k, v in about.items() if k in taken or (k not in _OF_TRAINING and v is not None)}
     trained = about.pop("trained", {})
     if compat is not None:
         about["compat"] = compat

@@ -108,7 +108,8 @@ class Codec(nn.Module):
         except (OSError, safetensors.SafetensorError) as problem:
             raise FormatError(f"{path} cannot be read as safetensors ({problem}).") from problem
         names = {theirs: ours for ours, theirs in self.written.items()}
-        return self.take({_renamed(name, names): values for name, values in state.items()}, str(path))
+        older = {f"_{name}" if name.startswith("quantizer.") else name: values for name, values in state.items()}
+        return self.take({_renamed(name, names): values for name, values in older.items()}, str(path))
 
     def take(self, state: dict[str, Tensor], where: str = "the state") -> Self:
         """Take weights under the names here.

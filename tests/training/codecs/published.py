@@ -60,6 +60,19 @@ CODECS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
+MODALITY = {
+    "image": "HSCImage",
+    "spectrum": "DESISpectrum",
+    "segmap": "LegacySurveySegmentationMap",
+    "catalogue": "LegacySurveyCatalog",
+    "scalar": "LegacySurveyEBV",
+    "log_scalar": "LegacySurveyFluxG",
+    "multi_scalar": "GaiaXpBp",
+    "grid_scalar": "Z",
+}
+"""Kind -> a modality of the published package that has such a codec."""
+
+
 def peer(name: str, seed: int = 1, **config: Any) -> Any:
     """A codec of the published package, redrawn."""
     import importlib
@@ -71,18 +84,12 @@ def peer(name: str, seed: int = 1, **config: Any) -> Any:
     return made.eval()
 
 
-def ours(name: str, theirs: Any, tmp_path: Path, compat: str | None = codecs.PUBLISHED, **config: Any) -> Codec:
+def ours(name: str, theirs: Any, tmp_path: Path, compat: str | None = codecs.PUBLISHED) -> Codec:
     """Ours, from the files that the published package writes."""
-    import json
+    from aion import modalities
 
-    from safetensors.torch import save_file
-
-    folder = tmp_path / name
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {key: values.contiguous().clone() for key, values in theirs.state_dict().items()}
-    save_file(state, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps({**CODECS[name][2], **config}))
-    return codecs.load(folder, compat)
+    theirs.save_pretrained(tmp_path, modality=getattr(modalities, MODALITY[name]))
+    return codecs.load(next(tmp_path.glob("codecs/*")), compat)
 
 
 def images(bands: list[str], count: int = 3, side: int = 110, seed: int = 3) -> Any:

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from aion import modalities as theirs_of
@@ -182,7 +181,7 @@ def test_the_published_size_of_the_image_codec(tmp_path: Path) -> None:
     """70 million parameters, as published."""
     size: dict[str, Any] = {"hidden_dims": 512, "multisurvey_projection_dims": 54, "num_consecutive": 4}
     theirs = peer("image", **size)
-    own = ours("image", theirs, tmp_path, **size)
+    own = ours("image", theirs, tmp_path)
     assert sum(values.numel() for values in own.parameters()) == pytest.approx(70.06e6, rel=1e-3)
     image = images(DES, count=1)
     with torch.no_grad():
@@ -239,5 +238,17 @@ def test_the_loss_of_look_up_free_quantisation(tmp_path: Path) -> None:
 
 def test_published_files_say_which_codec_they_are_of(tmp_path: Path) -> None:
     for name in CODECS:
-        assert ours(name, peer(name), tmp_path, compat=None).kind == CODECS[name][1]
-    assert np.isfinite(codecs.load(tmp_path / "scalar").decode(torch.arange(1024)[:, None]).numpy()).all()
+        assert ours(name, peer(name), tmp_path / name, compat=None).kind == CODECS[name][1]
+    scalar = codecs.load(next((tmp_path / "scalar").glob("codecs/*")))
+    assert torch.isfinite(scalar.decode(torch.arange(1024)[:, None])).all()
+
+
+@pytest.mark.parametrize("name", ["spectrum", "log_scalar"])
+def test_older_names_of_parameters_are_read(name: str, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    own = ours(name, peer(name), tmp_path)
+    path = next(tmp_path.glob("codecs/*/model.safetensors"))
+    save_file({key.removeprefix("_") if key.startswith("_q") else key: v for key, v in load_file(path).items()}, path)
+    again = codecs.load(path.parent)
+    assert all(torch.equal(v.nan_to_num(), again.state_dict()[key].nan_to_num()) for key, v in own.state_dict().items())
