@@ -168,11 +168,11 @@ def test_a_mutation_breaks_the_agreement(name: str, mutation: Any, tmp_path: Pat
 def test_ids_do_not_depend_on_compat_for_good_data(tmp_path: Path) -> None:
     theirs = peer("image")
     image = images(HSC)
-    ids = ours("image", theirs, tmp_path, compat=None).encode(image.flux, HSC)
+    ids = ours("image", theirs, tmp_path / "image", compat=None).encode(image.flux, HSC)
     assert torch.equal(ids, theirs.encode(type(image)(flux=image.flux.clone(), bands=HSC)))
     spectrum = peer("spectrum")
     given = spectra()
-    own = ours("spectrum", spectrum, tmp_path, compat=None)
+    own = ours("spectrum", spectrum, tmp_path / "spectrum", compat=None)
     assert torch.equal(own.encode(**given), spectrum.encode(theirs_of.DESISpectrum(**given)))
 
 
