@@ -94,7 +94,9 @@ def draw_values(axis: Any, subject: Subject, title: str = "") -> None:
     """Names, values and units of the telling columns."""
     axis.axis("off")
     axis.set_title(title, loc="left")
-    for number, name in enumerate(telling([subject.fields[one] for one in subject.record if one in subject.fields])):
+    known = [subject.fields[one] for one in subject.record if one in subject.fields]
+    told = [name for name in telling(known, len(known)) if np.isfinite(subject.number(name))]
+    for number, name in enumerate(told[:_MOST]):
         unit = subject.facts(name).get("unit", "")
         down = 0.94 - 0.082 * number
         axis.text(0.02, down, name, transform=axis.transAxes, fontsize=7, color="0.35")
