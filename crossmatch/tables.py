@@ -11,13 +11,13 @@ unit is not known.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
 from crossmatch import files, frames, roles
 from crossmatch.places import as_places, in_sky_order, one_row_each
@@ -86,7 +86,7 @@ def _places(given: Given, choice: Choice, wanted: Wanted, where: str) -> pa.Tabl
 
 
 def _of_file(path: Path) -> str:
-    digest = xxhash.xxh3_128()
+    digest = hashlib.blake2b(digest_size=16)
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
@@ -95,7 +95,7 @@ def _of_file(path: Path) -> str:
 
 def _of_places(places: pa.Table) -> str:
     """Of ids, coordinates and the rows that they stand in."""
-    digest = xxhash.xxh3_128()
+    digest = hashlib.blake2b(digest_size=16)
     for name in ("ra", "dec", "row"):
         digest.update(np.ascontiguousarray(places[name].to_numpy()).data)
     for ids in places["object_id"].chunks:

@@ -7,6 +7,7 @@ on this machine (`mmu.remote`) is read alike: of its shards, footers and what is
 from __future__ import annotations
 
 import builtins
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -17,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import xxhash
 
 from mmu.decoding import Decoded, decode, first
 from mmu.errors import FormatError, UsageError, unknown
@@ -181,13 +181,13 @@ class Dataset:
     def _of_ledger(self) -> str:
         if self.ledger is None:
             return ""
-        digest = xxhash.xxh3_128()
+        digest = hashlib.blake2b(digest_size=16)
         for row in self.ledger.select(["Norder", "Npix", "xxh3"]).to_pylist():
             digest.update(f"{row['Norder']}/{row['Npix']} {row['xxh3']}\n".encode())
         return digest.hexdigest()
 
     def _of_files(self) -> str:
-        digest = xxhash.xxh3_128()
+        digest = hashlib.blake2b(digest_size=16)
         for leaf in self.partitions:
             digest.update(f"{leaf} {sum(map(size_of, self.files(leaf)))}\n".encode())
         digest.update("\n".join(f"{k}={v}" for k, v in sorted(self.properties.items())).encode())

@@ -7,6 +7,7 @@ and, of our own, the ledger of shards; into a temporary folder, each bounded in 
 from __future__ import annotations
 
 import builtins
+import hashlib
 import re
 import shutil
 import tempfile
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pyarrow as pa
-import xxhash
 
 from mmu.dataset import Dataset
 from mmu.errors import FormatError, UsageError
@@ -122,7 +122,7 @@ class RemoteDataset(Dataset):
         """The Hub's commit; elsewhere of sizes, what tells versions of files apart, and properties."""
         if self.at.commit:
             return self.at.commit
-        digest = xxhash.xxh3_128()
+        digest = hashlib.blake2b(digest_size=16)
         for entry in sorted(self._entries, key=lambda entry: str(entry["name"])):
             version = [str(entry.get(key, "")) for key in ("ETag", "Content-MD5", "Last-Modified", "mtime", "created")]
             digest.update(" ".join([str(entry["name"]), str(entry["size"]), *version, "\n"]).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -11,7 +12,6 @@ from typing import Any, NoReturn
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
 from mmu.dataset import Columns as Asked
 from mmu.dataset import Dataset
@@ -108,7 +108,7 @@ class V1Dataset(Dataset):
 
     def _of_files(self) -> str:
         """From names, sizes and times."""
-        digest = xxhash.xxh3_128()
+        digest = hashlib.blake2b(digest_size=16)
         for path in (path for leaf in self.partitions for path in self.files(leaf)):
             facts = path.stat()
             digest.update(f"{path.relative_to(self.path)} {facts.st_size} {facts.st_mtime_ns}\n".encode())
