@@ -11,8 +11,8 @@ from crossmatch.materialize import materialize
 
 ROOT = Path(__file__).resolve().parents[3]
 ABSENT = (
-    "astropy dask datasets distributed filelock fsspec h5py healpy huggingface_hub mocpy pandas PIL requests rich scipy stamina "
-    "typer xxhash yaml"
+    "astropy dask datasets distributed filelock fsspec h5py healpy huggingface_hub mocpy pandas PIL requests rich "
+    "scipy stamina typer xxhash yaml"
 )
 CODE = f"""
 import sys
