@@ -145,6 +145,8 @@ class Contract:
 
     def test_hdf5_opens_as_what_it_was_made_of(self, built: tuple[Release, Path]) -> None:
         release, out = built
+        if not (release.hdf5 or release.hdf5_groups):
+            pytest.skip("no column of it has a name in v1's layout")
         ours = mmu.open(out / self.survey.name / release.name)
         old = mmu.open(out / self.survey.name / "hdf5" / release.name)
         assert isinstance(old, V1Dataset)
