@@ -38,11 +38,15 @@ class Measure:
     notes: str = ""
     log: bool = False
 
+    def shown(self, values: Values) -> Values:
+        """True for numbers that its axis has a place for."""
+        return np.isfinite(values) & (values > 0) if self.log else np.isfinite(values)
+
 
 def measures(dataset: Dataset) -> list[Measure]:
     """Everything that the columns of a dataset tell of magnitudes, redshifts, and signal to noise."""
     found = [*_magnitudes(dataset), *_redshifts(dataset), *_ratios(dataset), *_arrays(dataset)]
-    return [one for one in found if any(np.isfinite(values).any() for values in one.series.values())]
+    return [one for one in found if any(one.shown(values).any() for values in one.series.values())]
 
 
 def _facts(field: pa.Field) -> dict[str, str]:

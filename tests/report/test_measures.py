@@ -42,6 +42,16 @@ def catalogue(folder: Path, columns: tuple[Column, ...], values: Mapping[str, An
     return Dataset(folder)
 
 
+def test_a_column_without_anything_to_draw_is_left_out(tmp_path: Path) -> None:
+    """Zero has no place on a logarithmic axis; the page tells of the rest."""
+    columns = (Column("SNR"), Column("FLUX_G", unit="nanomaggy"))
+    dataset = catalogue(tmp_path / "v1", columns, {"SNR": np.zeros(ROWS), "FLUX_G": np.ones(ROWS)})
+    assert [one.title for one in measures(dataset)] == ["Magnitudes"]
+    page = write_report([dataset.path], tmp_path / "r.html").read_text()
+    assert "could not all be read" not in page
+    assert "Magnitudes" in page
+
+
 def test_magnitudes_come_from_fluxes_with_their_zero_point(tmp_path: Path) -> None:
     flux = np.linspace(-1, 100, ROWS).astype(np.float32)
     columns = (

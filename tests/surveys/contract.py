@@ -18,6 +18,7 @@ from mmu.build.spec import BuildSpec
 from mmu.build.verify import verify
 from mmu.dataset import Dataset
 from mmu.decoding import decode
+from mmu.report import write_report
 from mmu.schema import HEALPIX, Column, arrow_schema
 from mmu.sky import healpix
 from mmu.survey import Hdf5Column, Release, Survey
@@ -161,6 +162,14 @@ class Contract:
                 _same(path, entries[source[0]], old.array(path), ours)
                 compared += 1
         assert compared >= len(release.hdf5) - 3  # object_id, ra and dec may go by other names besides
+
+
+    def test_a_page_and_a_picture_tell_of_it(self, built: tuple[Release, Path], tmp_path: Path) -> None:
+        release, out = built
+        pictures = tmp_path / "pictures"
+        page = write_report([out / self.survey.name / release.name], tmp_path / "page.html", pictures).read_text()
+        assert "could not all be read" not in page
+        assert [path.name for path in pictures.iterdir()] == [f"{self.survey.name}.png"]
 
 
 def _same(path: str, entry: Hdf5Column, found: Any, ours: Dataset) -> None:
