@@ -190,7 +190,8 @@ def open_source(name: str, given: Any, wanted: Wanted) -> Source:
             return tables.from_file(name, path, wanted)
         if tables.is_v1(path):
             return tables.from_v1(name, path, wanted)
-        return Catalogue(name, str(path.absolute() if path.exists() else given), mmu.open(given), wanted)
+        dataset = mmu.open(given)  # where a NAME leads may be known to this process only
+        return Catalogue(name, str(path.absolute()) if path.exists() else dataset.address, dataset, wanted)
     return tables.from_memory(name, given, wanted)
 
 

@@ -218,7 +218,7 @@ def _partial(contents: Contents) -> Iterator[str]:
 
 
 def _others(contents: Contents, there: Iterable[str]) -> Iterator[str]:
-    found = {match[1] for name in there if (match := re.fullmatch(r"([^/]+)/_mmu/(?:build|match)\\.json", name))}
+    found = {match[1] for name in there if (match := re.fullmatch(r"([^/]+)/_mmu/(?:build|match)\.json", name))}
     for name in sorted(found - set(contents.releases)):
         yield f"{name} is there and not here: it stays, and the card no longer names it."
 

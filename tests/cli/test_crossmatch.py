@@ -49,6 +49,8 @@ def test_a_match_its_pairs_its_card_and_its_picture(folder: Path) -> None:
     again = run(*words, "-q", cwd=folder)
     assert again.returncode == 0
     assert {path: path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file()} == before
+    members = open_association(folder / "out").members
+    assert [len(mmu.open(one.address)) for one in members] == [40, 40]  # without --data: it knows where they are
 
 
 def test_the_command_in_the_account_makes_it_again(folder: Path) -> None:

@@ -242,6 +242,13 @@ def test_shards_of_an_earlier_state_go_away(hub: Archive, dataset: Path, tmp_pat
     assert commits(hub) == 2
 
 
+def test_a_release_that_is_only_there_stays_and_is_told(hub: Archive, dataset: Path) -> None:
+    assert publish(dataset, REPO).notes == ()
+    hub.add(f"{REPO}/old/_mmu/build.json", b"{}")
+    assert publish(dataset, REPO).notes == ("old is there and not here: it stays, and the card no longer names it.",)
+    assert "old/_mmu/build.json" in published(hub)
+
+
 def test_interrupted_it_goes_on_and_sends_nothing_twice(
     hub: Archive, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

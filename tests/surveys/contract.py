@@ -163,7 +163,6 @@ class Contract:
                 compared += 1
         assert compared >= len(release.hdf5) - 3  # object_id, ra and dec may go by other names besides
 
-
     def test_a_page_and_a_picture_tell_of_it(self, built: tuple[Release, Path], tmp_path: Path) -> None:
         release, out = built
         pictures = tmp_path / "pictures"
