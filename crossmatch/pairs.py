@@ -12,8 +12,8 @@ from crossmatch.association import Association
 from crossmatch.columns import association_schema
 from crossmatch.tables import is_table, is_v1, without_rows
 from mmu.dataset import Dataset
-from mmu.dataset import open as open_dataset
 from mmu.errors import UsageError, unknown
+from mmu.opening import open as open_dataset
 from mmu.remote.addresses import is_remote
 from mmu.remote.listing import RemoteFolder
 from mmu.remote.ranges import parquet

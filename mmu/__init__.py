@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from mmu.build.spec import BuildSpec
     from mmu.build.verify import verify
     from mmu.citation import cite
-    from mmu.dataset import Dataset, open
+    from mmu.dataset import Dataset
     from mmu.decoding import decode
     from mmu.errors import MmuError, UsageError
     from mmu.hub.publish import publish
+    from mmu.opening import open
     from mmu.survey import get_survey, survey_names
 
 __version__ = "0.1.0"
@@ -40,7 +41,7 @@ _WHERE = {
     "stream": "crossmatch.stream.api",
     "crossmatch": "crossmatch.api",
     "Dataset": "mmu.dataset",
-    "open": "mmu.dataset",
+    "open": "mmu.opening",
     "decode": "mmu.decoding",
     "MmuError": "mmu.errors",
     "UsageError": "mmu.errors",

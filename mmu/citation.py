@@ -138,7 +138,7 @@ def _add(found: _Found, name: str) -> None:
 
 
 def _opened(name: str) -> Dataset:
-    from mmu.dataset import open as open_dataset
+    from mmu.opening import open as open_dataset
 
     if not name:
         raise UsageError("A table in memory does not say what to cite.")

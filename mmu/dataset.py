@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import builtins
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +21,7 @@ import pyarrow.parquet as pq
 from mmu.decoding import Decoded, decode, first
 from mmu.errors import FormatError, UsageError, unknown
 from mmu.identity import IDS, as_text, id_of
-from mmu.remote.addresses import is_remote
+from mmu.properties import is_release, properties_file, properties_in
 from mmu.remote.listing import RemoteFolder
 from mmu.remote.ranges import Place, parquet, size_of
 from mmu.schema.column import HEALPIX
@@ -36,54 +35,12 @@ Columns = Sequence[str] | str | None
 _COVER_ORDER = 8
 
 
-def open(path: str | Path, release: str | None = None) -> Dataset:
-    """Open a dataset.
-
-    Args:
-        path: the survey's folder, a release's folder, its collection, or `NAME[:release]` under `MMU_DATA`; on the Hub,
-            `ORG/NAME[:release]` or `hf://datasets/ORG/NAME[@REVISION]`; elsewhere `https://HOST/FOLDER`, `s3://`.
-        release: which release of a survey's folder; the card's default one if not given.
-
-    Raises:
-        UsageError: there is no dataset at `path`, no such release in it, or it may not be read.
-        FormatError: what is at an address is no HATS catalogue of objects.
-    """
-    if isinstance(path, str) and is_remote(path):
-        from mmu.remote.dataset import open_remote
-
-        return open_remote(path, release)
-    folder = Path(path).expanduser().absolute()
-    folder = folder if folder.name not in ("", "..") else folder.resolve()
-    if not folder.is_dir():
-        folder, release = _address(str(path), release)
-    collection = folder / "collection.properties"
-    if collection.is_file():
-        folder = (folder / _properties(collection)["hats_primary_table_url"]).resolve()
-    if _is_release(folder):
-        if release not in (None, folder.name):
-            msg = f"{folder} is not the release {release!r}; give the survey's folder, {folder.parent}."
-            raise UsageError(msg)
-        return Dataset(folder)
-    releases = {child.name: child for child in sorted(folder.iterdir()) if _is_release(child)}
-    if not releases:
-        from mmu.v1 import is_v1, open_v1
-
-        if is_v1(folder):
-            return open_v1(folder, release)
-        msg = f"{folder} holds no dataset: a survey's folder, one of its releases or a collection was expected."
-        raise UsageError(msg)
-    name = release or _default_release(folder, list(releases))
-    if name not in releases:
-        raise unknown(f"release in {folder}", name, releases)
-    return Dataset(releases[name])
-
-
 class Dataset:
     """One release: its columns, partitions and rows. Nothing is read before it is asked for."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.properties = _properties(_properties_file(path))
+        self.properties = properties_in(properties_file(path))
 
     @property
     def release(self) -> str:
@@ -102,7 +59,7 @@ class Dataset:
     @cached_property
     def releases(self) -> list[str]:
         """All releases that stand beside this one."""
-        return [child.name for child in sorted(self.path.resolve().parent.iterdir()) if _is_release(child)]
+        return [child.name for child in sorted(self.path.resolve().parent.iterdir()) if is_release(child)]
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -368,52 +325,6 @@ class Dataset:
         if missing:
             msg = f"{self.release} has no object {missing[0]!r} ({len(missing)} of {len(wanted)} ids were not found)."
             raise UsageError(msg)
-
-
-def _address(text: str, release: str | None) -> tuple[Path, str | None]:
-    """The folder of `NAME[:release]` under MMU_DATA."""
-    name, _, named = text.partition(":")
-    data = os.environ.get("MMU_DATA")
-    folder = Path(data or "", name)
-    if data is None or not name or not folder.is_dir():
-        where = f"nor is {name!r} in MMU_DATA={data}" if data else "and MMU_DATA is not set"
-        msg = f"There is no dataset {text!r}: it is no folder, {where}; give a path, or NAME[:release]."
-        raise UsageError(msg)
-    return folder, named or release
-
-
-def _is_release(folder: Path) -> bool:
-    """True for the folder of a catalogue of objects."""
-    properties = _properties_file(folder)
-    return properties.is_file() and _properties(properties).get("dataproduct_type") in ("object", "source")
-
-
-def _properties_file(folder: Path) -> Path:
-    """`hats.properties`, or its older name."""
-    older = folder / "properties"
-    return older if older.is_file() and not (folder / "hats.properties").is_file() else folder / "hats.properties"
-
-
-def _default_release(folder: Path, releases: list[str]) -> str:
-    """The configuration the card marks as default, else the first by name."""
-    card = folder / "README.md"
-    head = card.read_text(encoding="utf-8").split("---")[1:2] if card.is_file() else []
-    if head:
-        import yaml
-
-        configs = (yaml.safe_load(head[0]) or {}).get("configs", [])
-        for config in configs:
-            if config.get("default") and config.get("config_name") in releases:
-                return str(config["config_name"])
-    return releases[0]
-
-
-def _properties(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        msg = f"{path.parent} is no HATS catalogue: {path.name} is missing."
-        raise UsageError(msg)
-    lines = (line.partition("=") for line in path.read_text(encoding="utf-8").splitlines())
-    return {key.strip(): value.strip() for key, equals, value in lines if equals and not key.startswith("#")}
 
 
 def _is_struct(field: pa.Field) -> bool:

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmu.dataset import Dataset, open
+from mmu.dataset import Dataset
 from mmu.errors import UsageError
+from mmu.opening import open
 from mmu.sky.partition import Partition
 from mmu.sky.region import parse_region
 from tests.shards.sample import RELEASE, SIDE, SURVEY, WAVES, write

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from crossmatch.sources import own_name
-from mmu.dataset import open as opened
 from mmu.decoding import decode
 from mmu.errors import UsageError
+from mmu.opening import open as opened
 from training.inputs import pieces
 from training.modalities import MODALITIES, Source
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from crossmatch.sources import own_name
 from mmu.dataset import Dataset
-from mmu.decoding import decode
 from mmu.errors import UsageError
 from training import codecs
 from training.inputs import pieces
@@ -51,7 +50,7 @@ def fit_quantiles(
     Raises:
         UsageError: the datasets have nothing of the table of modalities.
     """
-    from mmu.dataset import open as opened
+    from mmu.opening import open as opened
 
     found: dict[str, list[tuple[Dataset, Source]]] = {}
     for path in paths:
@@ -77,19 +76,10 @@ def _fit(folder: str, sources: list[tuple[Dataset, Source]]) -> Any:
     seen = 0
     if kind != "grid_scalar":
         for dataset, source in sources:
-            for values in _columns(dataset, source.column):
+            for values in (batch[source.column] for batch in dataset.batches([source.column], _BATCH)):
                 for rows, arguments in pieces(kind, values, source):
                     seen += len(rows)
                     codec.fit(**{name: np.ascontiguousarray(value) for name, value in arguments.items()})
         codec.finish()
     codec.trained = {"objects": seen, "datasets": [dataset.release for dataset, _ in sources]}
     return codec
-
-
-def _columns(dataset: Dataset, column: str) -> Iterator[Any]:
-    import pyarrow.parquet as pq
-
-    for leaf in dataset.partitions:
-        with pq.ParquetFile(dataset.shard(leaf)) as file:
-            for batch in file.iter_batches(_BATCH, columns=[column]):
-                yield decode(batch)[column]

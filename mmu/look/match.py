@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from mmu.dataset import Dataset
-from mmu.dataset import open as open_dataset
 from mmu.decoding import decode
 from mmu.errors import UsageError
 from mmu.look.choose import known, no_such
 from mmu.look.draw import EVERYTHING
 from mmu.look.subject import Subject, read, rows
+from mmu.opening import open as open_dataset
 
 _ACCOUNT = Path("_mmu", "match.json")
 Opener = Callable[[str], Dataset]

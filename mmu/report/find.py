@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmu.dataset import open as open_dataset
 from mmu.errors import UsageError
+from mmu.opening import open as open_dataset
 
 DATASET, UNFINISHED, MATCH = "dataset", "unfinished", "match"
 

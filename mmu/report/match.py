@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from mmu.build.progress import human_bytes
 from mmu.dataset import Dataset
-from mmu.dataset import open as open_dataset
 from mmu.errors import MmuError, UsageError
+from mmu.opening import open as open_dataset
 from mmu.report.chart import Chart, steps
 from mmu.report.dataset import column_rows, rights
 from mmu.report.find import Subject

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import mmu.dataset
+import mmu
 from mmu.decoding import decode
 from mmu.shards.catalogue import write_catalogue
 from mmu.sky.healpix import separation_deg
@@ -90,7 +90,7 @@ def test_decode_takes_arrow_batches_of_datasets(built: Built, datasets: Any, str
     rows = datasets.load_dataset(str(built.root), "dr1_south", split="train", streaming=streaming)
     batch = decode(next(iter(rows.with_format("arrow").iter(7))))
     assert batch["spectrum"]["flux"].shape == (7, WAVES)
-    dataset = mmu.dataset.open(built.root)
+    dataset = mmu.open(built.root)
     for index, name in enumerate(batch["object_id"]):
         mine = dataset.record(name)
         assert np.array_equal(batch["image"]["ivar"][index], mine["image"]["ivar"])
@@ -140,7 +140,7 @@ def test_an_empty_selection_has_no_rows_anywhere(tmp_path: Path, lsdb: Any) -> N
     for name in ("dr1_south", "dr1_south_collection"):
         catalogue = lsdb.open_catalog(tmp_path / name)
         assert len(catalogue) == len(catalogue.compute(progress_bar=False)) == 0
-    dataset = mmu.dataset.open(tmp_path)
+    dataset = mmu.open(tmp_path)
     assert len(dataset) == len(dataset.table()) == len(list(dataset.batches())) == 0
     assert not list(tmp_path.rglob("Npix=*"))
 
@@ -168,7 +168,7 @@ def test_the_skymap_counts_objects(built: Built) -> None:
 
 
 def test_margin_holds_every_neighbour_and_scalars_only(built: Built) -> None:
-    dataset = mmu.dataset.open(built.root)
+    dataset = mmu.open(built.root)
     ra, dec = built.rows["ra"].to_numpy(), built.rows["dec"].to_numpy()
     keys, ids = built.rows["_healpix_29"].to_numpy(), np.array(built.rows["object_id"].to_pylist())
     close = separation_deg(ra[:, None], dec[:, None], ra[None], dec[None]) * 3600 <= 10

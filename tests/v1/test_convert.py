@@ -13,21 +13,11 @@ import mmu
 from crossmatch.api import check_pairs
 from mmu.cli import main
 from mmu.errors import FormatError, UsageError
-from mmu.shards.hdf5 import write_hdf5
 from mmu.v1 import open_v1
 from mmu.v1.convert import convert
 from tests.shards import sample
+from tests.v1.conftest import ROWS
 from tests.v1.trees import images, inside, light_curves, spectra, write
-
-ROWS = 60
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("sample")
-    sample.write(root, ROWS)
-    write_hdf5(root, sample.SURVEY, sample.RELEASE, max_bytes=10_000)
-    return root / "hdf5" / "dr1_south"
 
 
 @pytest.fixture(scope="module")

@@ -13,22 +13,10 @@ import pytest
 import mmu
 from mmu.dataset import Dataset
 from mmu.errors import FormatError, UsageError
-from mmu.shards.hdf5 import write_hdf5
 from mmu.v1 import V1Dataset, open_v1, records
 from mmu.v1 import dataset as reading
-from tests.shards import sample
+from tests.v1.conftest import ROWS
 from tests.v1.trees import images, inside, light_curves, spectra, write
-
-ROWS = 60
-
-
-@pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of ours with the v1 tree made from it, in several files a pixel."""
-    root = tmp_path_factory.mktemp("sample")
-    sample.write(root, ROWS)
-    write_hdf5(root, sample.SURVEY, sample.RELEASE, max_bytes=10_000)
-    return root
 
 
 @pytest.fixture

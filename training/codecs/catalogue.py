@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from mmu.errors import UsageError
 from training.codecs.codec import Codec, remember, whole
-from training.codecs.quantize import ABSENT
-from training.codecs.scalar import Quantiles, _same
+from training.codecs.quantize import ABSENT, Quantiles
+from training.codecs.scalar import same
 
 NAMES = ("X", "Y", "SHAPE_E1", "SHAPE_E2", "SHAPE_R")
 SIDE, BINS, SAMPLE = 96, 1024, 100_000
@@ -42,7 +42,7 @@ class CatalogueCodec(Codec):
         self.mask_value, self.longest = mask_value, longest
         self.vocabulary = OFFSETS[-1] + BINS
         parts: dict[str, nn.Module] = {name: _Pixels() for name in NAMES[:2]}
-        parts |= {name: Quantiles(BINS, SAMPLE, _same, _same) for name in NAMES[2:]}
+        parts |= {name: Quantiles(BINS, SAMPLE, same, same) for name in NAMES[2:]}
         self.quantizer = nn.ModuleDict(parts)
 
     @classmethod

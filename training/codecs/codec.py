@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
@@ -14,6 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from mmu.build.files import write_bytes
 from mmu.errors import FormatError, UsageError, unknown
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -83,14 +83,13 @@ class Codec(nn.Module):
         Args:
             published: only what the published package knows, so that it can load them.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         state = {name: values.contiguous() for name, values in self.state_dict().items()}
         if published:
             state = {name: values for name, values in state.items() if not self.is_ours(name)}
         state = {_renamed(name, self.written): values for name, values in state.items()}
         about = {**self.config, **({} if published else {"codec": self.kind, "trained": self.trained})}
-        _replace(folder / WEIGHTS, safetensors.torch.save(state))
-        _replace(folder / CONFIG, (json.dumps(about, indent=2, sort_keys=True) + "\n").encode())
+        write_bytes(folder / WEIGHTS, safetensors.torch.save(state))
+        write_bytes(folder / CONFIG, (json.dumps(about, indent=2, sort_keys=True) + "\n").encode())
 
     @classmethod
     def is_ours(cls, name: str) -> bool:
@@ -137,12 +136,6 @@ def _renamed(name: str, beginnings: Mapping[str, str]) -> str:
         if name.startswith(old):
             return new + name.removeprefix(old)
     return name
-
-
-def _replace(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    part.replace(path)
 
 
 def remember(codec: Codec, given: Mapping[str, Any]) -> None:

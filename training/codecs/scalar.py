@@ -11,7 +11,7 @@ published package gives the bin's right edge, which `compat` does too. A number 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -19,85 +19,12 @@ from torch import Tensor, nn
 
 from mmu.errors import UsageError, unknown
 from training.codecs.codec import Codec, remember, whole
-from training.codecs.quantize import ABSENT, LinearGrid
+from training.codecs.quantize import ABSENT, Function, LinearGrid, Quantiles
 
-Function = Callable[[Tensor], Tensor]
 _INVERSES: dict[str, tuple[Function, Function]] = {
     "arcsinh": (torch.arcsinh, torch.sinh),
     "log1p": (torch.log1p, torch.expm1),
 }
-
-
-class Quantiles(nn.Module):
-    """A table of quantiles, and the sample it is of: Algorithm R keeps each number seen with the same chance.
-
-    Args:
-        size: bins. sample: numbers kept.
-        forward_, inverse: between a number and what is binned.
-    """
-
-    table: Tensor
-    reservoir: Tensor
-    means: Tensor
-    count: Tensor
-
-    def __init__(self, size: int, sample: int, forward_: Function, inverse: Function, seed: int = 0) -> None:
-        super().__init__()
-        self.size, self.forward_, self.inverse = size, forward_, inverse
-        self.register_buffer("reservoir", torch.zeros(sample))
-        self.register_buffer("table", torch.zeros(size))
-        self.register_buffer("means", torch.full((size,), float("nan")))
-        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
-        self.random = torch.Generator().manual_seed(seed)
-
-    def update(self, values: Tensor) -> None:
-        """See more numbers; how they are cut into batches does not matter. Those not finite are passed over."""
-        values = self.forward_(values[torch.isfinite(values)].float())
-        seen, room = int(self.count), len(self.reservoir)
-        free = max(0, min(room - seen, len(values)))
-        self.reservoir[seen : seen + free] = values[:free]
-        rest = values[free:]
-        order = torch.arange(seen + free, seen + len(values), dtype=torch.float64)
-        slot = (torch.rand(len(rest), generator=self.random, dtype=torch.float64) * (order + 1)).long()
-        for place, value in zip(slot[slot < room].tolist(), rest[slot < room].tolist(), strict=True):
-            self.reservoir[place] = value  # one by one: the last of those that draw the same slot stays
-        self.count += len(values)
-
-    def finish(self) -> None:
-        """Make the table of what was seen.
-
-        Raises:
-            UsageError: nothing was.
-        """
-        sample = self.reservoir[: int(self.count)].sort().values.double()
-        if not len(sample):
-            raise UsageError("No finite number was seen, so there are no quantiles; fit it with some.")
-        at = torch.linspace(0, 1, self.size, dtype=torch.float64) * (len(sample) - 1)
-        low = at.floor().long()
-        high = (low + 1).clamp(max=len(sample) - 1)
-        self.table.copy_(sample[low] + (sample[high] - sample[low]) * (at - low))
-        if int(self.count) < len(self.reservoir):
-            self.reservoir[int(self.count) :] = sample[-1].float()
-        self.find_means()
-
-    def find_means(self) -> None:
-        """The mean of the sample in each bin; of an empty bin, its middle."""
-        seen = self.reservoir[: int(self.count)] if int(self.count) else self.reservoir
-        edges = self.table
-        middles = self.inverse(torch.cat([edges[:1], (edges[:-1] + edges[1:]) / 2])).double()
-        ids = torch.bucketize(seen, edges[:-1])
-        total = torch.zeros(self.size, dtype=torch.float64).index_add_(0, ids, self.inverse(seen).double())
-        number = torch.bincount(ids, minlength=self.size)
-        self.means.copy_(torch.where(number > 0, total / number.clamp(min=1), middles))
-
-    def encode(self, values: Tensor) -> Tensor:
-        """The bins of numbers, int32; NaN is in the last, as published."""
-        return torch.bucketize(self.forward_(values), self.table[:-1], out_int32=True)
-
-    def decode(self, ids: Tensor, edges: bool = False) -> Tensor:
-        """Numbers of ids, NaN for `ABSENT`: bin means, or right edges."""
-        known = self.inverse(self.table) if edges else self.means
-        return torch.where(ids >= 0, known[ids.clamp(min=0).long()], torch.nan)
 
 
 class _Quantised(Codec):
@@ -159,7 +86,7 @@ class ScalarCodec(_Quantised):
         self, modality: str, codebook_size: int = 1024, reservoir_size: int = 100_000, compat: str | None = None
     ) -> None:
         super().__init__(compat)
-        self._made(locals(), _same, _same)
+        self._made(locals(), same, same)
 
 
 class LogScalarCodec(_Quantised):
@@ -318,7 +245,7 @@ class GridScalarCodec(Codec):
         return upper.reshape(-1)
 
 
-def _same(values: Tensor) -> Tensor:
+def same(values: Tensor) -> Tensor:
     return values
 
 
