@@ -8,36 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmu.sky import healpix
+from mmu.sky.projection import EDGE, gnomonic, mollweide
 
 if TYPE_CHECKING:
     from mmu.look.sky import View
 
 Floats = NDArray[np.float64]
 
-_NEWTON, _EDGE = 40, 179.9999
 _PARALLELS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0)
-
-
-def gnomonic(ra: Any, dec: Any, ra0: float, dec0: float) -> tuple[Floats, Floats]:
-    """Degrees east and north on the plane that touches the sphere at a centre; NaN on the far side."""
-    lon, lat = np.radians(np.asarray(ra, dtype=float) - ra0), np.radians(np.asarray(dec, dtype=float))
-    middle = np.radians(dec0)
-    cosine = np.sin(middle) * np.sin(lat) + np.cos(middle) * np.cos(lat) * np.cos(lon)
-    near = np.where(cosine > 1e-3, cosine, np.nan)
-    east = np.cos(lat) * np.sin(lon) / near
-    north = (np.cos(middle) * np.sin(lat) - np.sin(middle) * np.cos(lat) * np.cos(lon)) / near
-    return np.degrees(east), np.degrees(north)
-
-
-def mollweide(ra: Any, dec: Any, ra0: float) -> tuple[Floats, Floats]:
-    """The whole sky in an ellipse with half axes 2 sqrt(2) and sqrt(2), areas kept, the middle at ra0, east left."""
-    lon = np.radians((np.asarray(ra, dtype=float) - ra0 + 180.0) % 360.0 - 180.0)
-    lat = np.radians(np.asarray(dec, dtype=float))
-    angle = lat.copy()
-    for _ in range(_NEWTON):  # 2 a + sin 2 a = pi sin dec
-        slope = np.maximum(2 + 2 * np.cos(2 * angle), 1e-9)
-        angle = np.clip(angle - (2 * angle + np.sin(2 * angle) - np.pi * np.sin(lat)) / slope, -np.pi / 2, np.pi / 2)
-    return -np.sqrt(8) / np.pi * lon * np.cos(angle), np.sqrt(2) * np.sin(angle)
 
 
 def draw_cells(
@@ -79,7 +57,7 @@ def polygons(view: View, order: int, pixels: Any) -> tuple[Floats, NDArray[np.in
         return np.asarray(points[which]), which
     away = (lon - view.ra + 180.0) % 360.0 - 180.0
     cut = which[(away.max(axis=1, initial=-180.0) - away.min(axis=1, initial=180.0)) > 180.0]
-    west, east = (np.where(side * away[cut] > 0, away[cut], side * _EDGE) for side in (1, -1))
+    west, east = (np.where(side * away[cut] > 0, away[cut], side * EDGE) for side in (1, -1))
     away[cut] = west
     corners = np.concatenate([away, east]) + view.ra, np.concatenate([lat, lat[cut]])
     return np.stack(mollweide(*corners, view.ra), axis=-1), np.concatenate([which, cut])
@@ -94,14 +72,14 @@ def _whole_grid(axis: Any, view: View) -> None:
     along = np.linspace(-90.0, 90.0, 91)
     for mark in range(-180, 181, 60):
         edge = abs(mark) == 180
-        x, y = mollweide(np.full(91, view.ra + np.clip(mark, -_EDGE, _EDGE)), along, view.ra)
+        x, y = mollweide(np.full(91, view.ra + np.clip(mark, -EDGE, EDGE)), along, view.ra)
         axis.plot(x, y, **({"color": "0.2", "linewidth": 0.8} if edge else line))
         if not edge:
             axis.text(
                 x[45], 0.02, f"{round((view.ra + mark) % 360.0)}°", fontsize=6, color="0.2", ha="center", bbox=box
             )
     for mark in range(-60, 61, 30):
-        x, y = mollweide(view.ra + np.linspace(-_EDGE, _EDGE, 181), np.full(181, float(mark)), view.ra)
+        x, y = mollweide(view.ra + np.linspace(-EDGE, EDGE, 181), np.full(181, float(mark)), view.ra)
         axis.plot(x, y, **line)
         axis.text(x[-1] - 0.04, y[-1], f"{mark}°", fontsize=6, color="0.35", ha="right", va="center")
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from mmu.dataset import Dataset
 from mmu.report.chart import WIDE, Chart, drawing, path, ticks
 from mmu.sky import healpix
+from mmu.sky.projection import EDGE, mollweide
 
 Values = np.ndarray[Any, Any]
 
@@ -95,8 +96,8 @@ def _whole(ra: Values, dec: Values, weight: Values, middle: float, words: str) -
     radius = (WIDE - 24) / 4
 
     def at(lon: Any, lat: Any) -> tuple[Values, Values]:
-        x, y = _mollweide(np.asarray(lon, float), np.asarray(lat, float))
-        return WIDE / 2 - x * radius, 16 + 1.0 * radius - y * radius
+        x, y = mollweide(np.clip(lon, -EDGE, EDGE), lat, 0.0)
+        return WIDE / 2 + x / 2**0.5 * radius, 16 + radius - y / 2**0.5 * radius
 
     lines = [at(np.full(61, lon), np.linspace(-90, 90, 61)) for lon in range(-180, 181, 60)]
     lines += [at(np.linspace(-180, 180, 61), np.full(61, lat)) for lat in (-60, -30, 0, 30, 60)]
@@ -108,16 +109,6 @@ def _whole(ra: Values, dec: Values, weight: Values, middle: float, words: str) -
     words = f"the whole sky (Mollweide), RA {middle:.0f}° in the middle; {words}"
     high = int(2 * radius + 32)
     return Chart(drawing("Sky coverage", words, *parts, high=high), "Sky coverage", caption=f"{words}. East is left.")
-
-
-def _mollweide(lon: Values, lat: Values) -> tuple[Values, Values]:
-    """Longitude and latitude (degrees) on an ellipse of half axes 2 and 1."""
-    target = np.pi * np.sin(np.radians(lat))
-    theta = np.radians(lat)
-    for _ in range(12):  # Newton's method; the derivative vanishes at the poles, where the start is the answer
-        slope = 2 + 2 * np.cos(2 * theta)
-        theta = theta - np.where(slope > 1e-9, (2 * theta + np.sin(2 * theta) - target) / np.maximum(slope, 1e-9), 0)
-    return 2 * np.radians(lon) / np.pi * np.cos(theta), np.sin(theta)
 
 
 def _marks(x: Values, y: Values, weight: Values, side: int) -> Markup:

@@ -11,9 +11,10 @@ from mmu.dataset import Dataset
 from mmu.errors import UsageError
 from mmu.look import draw_sky
 from mmu.look.sky import SPHERE_SQ_DEG, Density, View, cell_area, coverage_of, density_of, view_of
-from mmu.look.sphere import draw_cells, gnomonic, mollweide, polygons
+from mmu.look.sphere import draw_cells, polygons
 from mmu.look.style import figure
 from mmu.sky import healpix
+from mmu.sky.projection import gnomonic, mollweide
 from tests.crossmatch.catalogues import table_of, write_hats
 
 
