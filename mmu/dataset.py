@@ -309,11 +309,28 @@ class Dataset:
             keep &= pc.is_in(self._ids(keys), value_set=ids).to_numpy()
         return np.flatnonzero(keep)
 
+    @property
+    def id_column(self) -> str:
+        """What the column of ids is called.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if not self.keys[0]:
+            raise UsageError(f"{self.release} has no column of ids: none of {', '.join(IDS)}.")
+        return self.keys[0]
+
+    def ids(self, region: Region | str | None = None) -> list[str]:
+        """The ids of all rows, or of those in a region, as text, in the order of the sky.
+
+        Raises:
+            UsageError: there is no column of ids.
+        """
+        return list(self._ids(self.table([self.id_column], region)).to_pylist())
+
     def _ids(self, piece: pa.Table) -> pa.ChunkedArray:
         """Ids as text."""
-        name = self.keys[0]
-        if not name:
-            raise UsageError(f"{self.release} has no column of ids: none of {', '.join(IDS)}.")
+        name = self.id_column
         return piece[name] if piece[name].type == pa.string() else as_text(piece[name], self.release)
 
     def _empty(self, names: list[str]) -> pa.Table:

@@ -20,8 +20,8 @@ _NEIGHBOURS = 200
 def first_ids(dataset: Dataset, count: int) -> list[str]:
     """The ids of the first `count` objects, in the order of the sky."""
     found: dict[str, None] = {}
-    for batch in dataset.batches(["object_id"], batch_rows=4096):
-        found |= dict.fromkeys(str(name) for name in batch["object_id"])
+    for batch in dataset.batches([dataset.id_column], batch_rows=4096):
+        found |= dict.fromkeys(str(name) for name in batch[dataset.id_column])
         if len(found) >= count:
             break
     return list(found)[:count]
@@ -36,12 +36,12 @@ def random_ids(dataset: Dataset, count: int, seed: int = 0) -> list[str]:
 
 def _some_ids(dataset: Dataset, draw: np.random.Generator) -> list[str]:
     if len(dataset) <= _ALL_IDS:
-        return list(dataset.table(["object_id"])["object_id"].to_pylist())
+        return dataset.ids()
     leaves = dataset.partitions
     chosen = [leaves[one] for one in draw.choice(len(leaves), min(_PLACES, len(leaves)), replace=False)]
     found: list[str] = []
     for leaf in chosen:
-        found += dataset.table(["object_id"], region=f"healpix:{leaf}")["object_id"].to_pylist()
+        found += dataset.ids(f"healpix:{leaf}")
         if len(found) > _ALL_IDS:
             break
     return found
@@ -56,7 +56,7 @@ def known(dataset: Dataset, ids: Sequence[str], columns: list[str]) -> pa.Table:
     try:
         return dataset.table(columns, ids=ids)
     except UsageError as problem:
-        there = dataset.table(["object_id"])["object_id"].to_pylist()
+        there = dataset.ids()
         missing = sorted({str(one) for one in ids} - set(there))
         if not missing:
             raise

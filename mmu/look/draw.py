@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmu.dataset import Dataset
-from mmu.look.choose import first_ids
+from mmu.look.choose import first_ids, known
 from mmu.look.coefficients import coefficient_panels
 from mmu.look.cube import cube_panels, map_panels
 from mmu.look.labels import label_panels, value_panel
@@ -46,18 +46,18 @@ def draw(dataset: Dataset, path: Path, count: int = 12, ids: Sequence[str] | Non
         ids: these objects rather than the first.
 
     Returns:
-        The path; None if the dataset is empty.
+        The path; None if there is nothing to show.
 
     Raises:
         UsageError: an id is not in the dataset, matplotlib is missing, or the ending is unknown.
     """
-    chosen = list(ids) if ids is not None else first_ids(dataset, count)
-    if not chosen:
+    if not len(dataset) or (ids is not None and not ids):
         return None
     present = {modality(field) for field in dataset.schema}
     kinds = [kind for kind in _TELLING if kind in present] + (["cube"] if "width" in dataset.columns else [])
     if not kinds:
         return draw_labels(dataset, path, list(ids or ()))
+    chosen = list(ids) if ids is not None else first_ids(dataset, count)
     if len(chosen) == 1:
         return draw_page(read(dataset, chosen, EVERYTHING)[0], path)
     principal = "cube" if "cube" in kinds else kinds[0]
@@ -115,11 +115,16 @@ def draw_sheet(subjects: Sequence[Subject], kind: str, of: int, path: Path) -> P
     return _write(panels, heading, path)
 
 
-def draw_labels(dataset: Dataset, path: Path, ids: Sequence[str] = ()) -> Path:
-    """How the columns of a catalogue are distributed."""
+def draw_labels(dataset: Dataset, path: Path, ids: Sequence[str] = ()) -> Path | None:
+    """How the columns of a catalogue are distributed; None if it has no numbers but positions and errors."""
+    if ids:
+        known(dataset, ids, [dataset.id_column])
+    panels = label_panels(dataset, ids)
+    if not panels:
+        return None
     marked = f"; lines: {', '.join(ids)}" if ids else ""
     heading = f"{name_of(dataset)} {dataset.release}: {len(dataset):,} objects{marked}"
-    return _write(label_panels(dataset, ids), heading, path)
+    return _write(panels, heading, path)
 
 
 def _context(kind: str) -> Iterable[str]:

@@ -20,28 +20,32 @@ _MOST, _CLASSES, _BINS, _DECADES = 12, 24, 40, 2.5
 
 
 def telling(fields: Iterable[pa.Field], most: int = _MOST) -> list[str]:
-    """Columns of numbers with a unit or a meaning, no ids and no errors; in their order."""
-    chosen = []
+    """Columns of numbers with a unit or a meaning, no ids and no errors; in their order.
+
+    Where no column says what it is, as in catalogues of others, all numbers that are no ids and no errors.
+    """
+    chosen: list[str] = []
+    silent: list[str] = []
     for field in fields:
         number = pa.types.is_floating(field.type) or (pa.types.is_integer(field.type) and field.type.bit_width <= 32)
         told, name = facts(field), field.name.lower()
         dull = "err" in name or "ivar" in name or "pixel" in told.get("unit", "") or "row in" in told.get("meaning", "")
-        if number and not dull and (told.get("unit") or told.get("meaning")) and field.name not in _IDENTITY:
-            chosen.append(field.name)
-    return chosen[:most]
+        if number and not dull and field.name not in _IDENTITY:
+            (chosen if told.get("unit") or told.get("meaning") else silent).append(field.name)
+    return (chosen or silent)[:most]
 
 
 def label_panels(dataset: Dataset, ids: Sequence[str] = ()) -> list[Panel]:
     """A histogram of each column worth it; lines mark the objects of `ids`."""
-    names = telling(dataset.schema)
-    table = dataset.table(["object_id", *names])
-    marked = np.isin(np.asarray(table["object_id"].to_pylist(), dtype=object).astype(str), list(ids))
+    names = [name for name in telling(dataset.schema) if name not in dataset.keys]
+    table = dataset.table(names)
+    rows = np.flatnonzero(np.isin(np.array(dataset.ids(), dtype=str), list(ids))) if ids else slice(0)
     drawn = []
     for name in names:
         values = table[name].to_numpy().astype(np.float64)
         if np.isfinite(values).any():
             field = dataset.schema.field(name)
-            drawn.append(Panel(4, 3, partial(draw_distribution, field=field, values=values, marked=values[marked])))
+            drawn.append(Panel(4, 3, partial(draw_distribution, field=field, values=values, marked=values[rows])))
     return drawn
 
 

@@ -59,14 +59,14 @@ def area_text(area: float) -> str:
 
 def density_of(dataset: Dataset, order: int = _FINEST) -> Density:
     """Count a dataset's rows by pixel; only `_healpix_29`, else the positions, are read, a batch at a time."""
-    keyed = HEALPIX.name in dataset.columns
+    keyed, (_, ra, dec) = HEALPIX.name in dataset.columns, dataset.keys
     found = Density(order, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
-    for batch in dataset.batches([HEALPIX.name] if keyed else ["ra", "dec"], batch_rows=_BATCH):
+    for batch in dataset.batches([HEALPIX.name] if keyed else [ra, dec], batch_rows=_BATCH):
         if keyed:
             cells = np.asarray(batch[HEALPIX.name], dtype=np.int64) >> (2 * (healpix.MAX_ORDER - order))
         else:
-            good = healpix.valid(batch["ra"], batch["dec"])
-            cells = healpix.pixel(batch["ra"][good], batch["dec"][good], order)
+            good = healpix.valid(batch[ra], batch[dec])
+            cells = healpix.pixel(batch[ra][good], batch[dec][good], order)
         pixels, counts = np.unique(cells, return_counts=True)
         joined = np.concatenate([found.pixels, pixels]), np.concatenate([found.counts, counts])
         pixels, inverse = np.unique(joined[0], return_inverse=True)

@@ -202,7 +202,9 @@ def read(dataset: Dataset, ids: Sequence[str], kinds: Iterable[str], name: str |
     wanted = [one for one, field in fields.items() if modality(field) in kinds - ({"spectrum"} if spaxels else set())]
     table = known(dataset, ids, [*plain, *wanted])
     records: dict[str, dict[str, Any]] = {}
+    usual = dict(zip(("object_id", "ra", "dec"), (dataset.id_column, *dataset.keys[1:]), strict=True))
     for record in rows(decode(table, pictures=True), len(table)):
+        record |= {name: record[theirs] for name, theirs in usual.items()}
         records.setdefault(str(record["object_id"]), record)
     if spaxels and "cube" in kinds:
         told = {**(fields["spectrum"].metadata or {}), b"modality": b"cube"}

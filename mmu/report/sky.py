@@ -37,7 +37,7 @@ def sky_chart(dataset: Dataset) -> Chart | None:
 def _positions(dataset: Dataset) -> tuple[Values, Values, Values, str]:
     """RA, Dec, and how many objects there are: each object, or the pixels of the catalogue's own map of many."""
     if len(dataset) <= _EVERY_POSITION:
-        names = [dataset.properties.get(f"hats_col_{axis}", axis) for axis in ("ra", "dec")]
+        names = list(dataset.keys[1:])
         table = dataset.table(names)
         ra, dec = (table[name].to_numpy() for name in names)
         there = healpix.valid(ra, dec)

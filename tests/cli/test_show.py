@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from crossmatch import api
 from mmu.cli import main
@@ -86,6 +87,22 @@ def test_what_cannot_be_drawn_is_said_in_a_sentence(
 @pytest.mark.usefixtures("folder")
 def test_an_empty_dataset(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, capsys, "show", "none") == (0, "nothing to show: none has no objects\n", "")
+
+
+def test_a_real_catalogue_of_others(
+    real_data: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its ids have a name of their own, and its columns say nothing of themselves."""
+    catalogue = real_data / "hats" / "lsdb_small_sky_source"
+    assert run(monkeypatch, capsys, "show", catalogue, "--out", "theirs.png") == (0, "wrote theirs.png\n", "")
+    assert np.asarray(Image.open(folder / "theirs.png").convert("L")).std() > 10  # not blank
+    code, _, said = run(monkeypatch, capsys, "show", catalogue, "--object", "nothing", "--out", "none.png")
+    assert (code, "has no object 'nothing'; the ids most like it" in said) == (2, True)
+    code, said, _ = run(monkeypatch, capsys, "sky", catalogue, "--out", "sky.png")
+    assert (code, "17,161" in said) == (0, True)
+    code, _, _ = run(monkeypatch, capsys, "report", catalogue, "--out", "report.html")
+    text = (folder / "report.html").read_text()
+    assert (code, "could not all be read" in text, "17,161" in text) == (0, False, True)
 
 
 def test_show_a_match(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
