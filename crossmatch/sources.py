@@ -22,6 +22,7 @@ from crossmatch.roles import split
 from mmu.dataset import Dataset
 from mmu.errors import UsageError, unknown
 from mmu.identity import id_of
+from mmu.opening import in_data
 from mmu.remote.addresses import is_remote, name_of
 from mmu.remote.ranges import Place, parquet, size_of
 from mmu.sky.halo import Cover
@@ -190,9 +191,17 @@ def open_source(name: str, given: Any, wanted: Wanted) -> Source:
             return tables.from_file(name, path, wanted)
         if tables.is_v1(path):
             return tables.from_v1(name, path, wanted)
-        dataset = mmu.open(given)  # where a NAME leads may be known to this process only
-        return Catalogue(name, str(path.absolute()) if path.exists() else dataset.address, dataset, wanted)
+        dataset = mmu.open(given)
+        return Catalogue(name, _place(path, dataset), dataset, wanted)
     return tables.from_memory(name, given, wanted)
+
+
+def _place(given: Path, dataset: Dataset) -> str:
+    """Where a dataset may be opened again, also by a process that does not know where a NAME leads."""
+    if given.exists():
+        return str(given.absolute())
+    folder, release = in_data(str(given), None)
+    return dataset.address if release else str(folder.absolute())
 
 
 def named(given: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def open(path: str | Path, release: str | None = None) -> Dataset:
     folder = Path(path).expanduser().absolute()
     folder = folder if folder.name not in ("", "..") else folder.resolve()
     if not folder.is_dir():
-        folder, release = _address(str(path), release)
+        folder, release = in_data(str(path), release)
     collection = folder / "collection.properties"
     if collection.is_file():
         folder = (folder / properties_in(collection)["hats_primary_table_url"]).resolve()
@@ -53,8 +53,12 @@ def open(path: str | Path, release: str | None = None) -> Dataset:
     return Dataset(releases[name])
 
 
-def _address(text: str, release: str | None) -> tuple[Path, str | None]:
-    """The folder of `NAME[:release]` under MMU_DATA."""
+def in_data(text: str, release: str | None) -> tuple[Path, str | None]:
+    """The folder of `NAME[:release]` under MMU_DATA, and the release, if one is named.
+
+    Raises:
+        UsageError: there is none.
+    """
     name, _, named = text.partition(":")
     data = os.environ.get("MMU_DATA")
     folder = Path(data or "", name)

@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, help="instead of the recipe's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
-    parser.add_argument("--split", help="train, val or test: only that share of the sky")
+    parser.add_argument("--split", help="train, validation or test: only that share of the sky")
     parser.add_argument("--threads", type=int, help="of torch; its own choice if left out")
     parser.add_argument("--log-every", type=int, default=20, metavar="STEPS")
     parser.add_argument("--save-every", type=int, default=500, metavar="STEPS")
