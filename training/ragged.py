@@ -41,7 +41,7 @@ class _Movable:
 
     def to(self, device: str | torch.device) -> Self:
         """The same, there; copies from pinned memory do not wait."""
-        moved = {}
+        moved: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Tensor):
