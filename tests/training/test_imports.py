@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BARE = "modalities draws spans columns masking ragged recipes checkpoint token_shards inputs codecs train_codec".split()
+BARE = "modalities draws spans columns masking ragged shuffle sources loader".split()
+BARE += "recipes checkpoint token_shards inputs codecs train_codec".split()
 CODECS = "bands catalogue image quantize scalar segmap spectrum".split()
-TRAINING = "batches maps fit quantiles".split()
+TRAINING = "batches maps fit quantiles tokens on_the_fly".split()
 CODE = """
 import sys
 class Absent:
