@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BARE = "modalities recipes checkpoint token_shards inputs codecs train_codec".split()
+BARE = "ragged model.anytoany model.files modalities recipes checkpoint token_shards inputs codecs train_codec".split()
 CODECS = "bands catalogue image quantize scalar segmap spectrum".split()
 TRAINING = "batches maps fit quantiles".split()
 CODE = """
