@@ -136,8 +136,7 @@ class Model:
         if not fits or ids.dtype.kind not in "iu":
             raise UsageError(f"{row.key} has {row.tokens} integers an object; given: {ids.dtype} of {ids.shape}.")
         if ids.size and (ids.max() >= row.vocabulary or ids.min() < ABSENT):
-            raise UsageError(f"{row.key} has ids 0 to {row.vocabulary - 1}, or -1; given: {ids.min()} to {ids.max()}.")}-{ids.max()}."
-            )
+            raise UsageError(f"{row.key} has ids 0 to {row.vocabulary - 1}, or -1; given: {ids.min()} to {ids.max()}.")
         return ids.astype(np.int16)
 
     @torch.inference_mode()
@@ -234,7 +233,7 @@ class Model:
         row, tokens = self._row(target), self._asked(target, given)
         wanted = self._checked(row, ids)
         if row.kind == "sequence" or (wanted == ABSENT).any():
-            raise UsageError(f"Only grids without gaps have a log-likelihood; {target} is a sequence, or has ids of -1.")
+            raise UsageError(f"Only grids without gaps have a log-likelihood; {target} is a sequence, or has -1.")
         found = [
             likelihood(self.network, target, wanted[some], part, steps) for some, part in parts(tokens, batch_size)
         ]
