@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BARE = "modalities draws spans columns masking ragged shuffle sources loader".split()
-BARE += "recipes checkpoint token_shards inputs codecs train_codec".split()
+BARE = "ragged model.anytoany model.files modalities recipes checkpoint token_shards inputs codecs train_codec".split()
+BARE += "draws spans columns masking shuffle sources loader".split()
 CODECS = "bands catalogue image quantize scalar segmap spectrum".split()
 TRAINING = "batches maps fit quantiles tokens on_the_fly".split()
 CODE = """
