@@ -132,7 +132,7 @@ class Shards:
         """Tokens of a row group; of objects with several views one, another in each epoch."""
         mine = self._groups[group]
         with pq.ParquetFile(mine.path) as file:
-            table = file.read_row_group(mine.number, columns=list(self.keys), use_threads=False)
+            table = file.read_row_group(mine.number, columns=list(self.keys))
         rows = mine.rows
         if self.views > 1:
             objects = np.arange(len(table) // self.views) if rows is None else rows
