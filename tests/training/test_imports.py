@@ -10,8 +10,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BARE = "ragged model.anytoany model.files modalities recipes checkpoint token_shards inputs codecs train_codec".split()
+BARE += "draws spans columns masking shuffle sources loader".split()
 CODECS = "bands catalogue image quantize scalar segmap spectrum".split()
-TRAINING = "batches maps fit quantiles".split()
+TRAINING = "batches maps fit quantiles tokens on_the_fly".split()
 CODE = """
 import sys
 class Absent:
