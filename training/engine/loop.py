@@ -187,8 +187,8 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         if self.in_a_row > MOST_SKIPPED:
             raise UsageError(
-                f"{self.in_a_row} gradients in a row were not finite, the last at step {self.step + 1:,}; go on from the "
-                "checkpoint before with a smaller learning rate, or look at the data."
+                f"{self.in_a_row} gradients in a row were not finite, the last at step {self.step + 1:,}; go on from "
+                "the checkpoint before with a smaller learning rate, or look at the data."
             )
         return norm
 

@@ -161,12 +161,12 @@ def computing(world: World, dtype: torch.dtype) -> Any:
 def reduces(model: nn.Module, now: bool) -> None:
     """Whether the next backward pass adds up the gradients of all processes; only the last of a step has to."""
     if hasattr(model, "set_requires_gradient_sync"):
-        model.set_requires_gradient_sync(now)
+        model.set_requires_gradient_sync(now)  # type: ignore[operator]
 
 
 def whole(values: Tensor) -> Tensor:
     """A number that is spread over processes."""
     if not isinstance(values, DTensor):
         return values
-    full: Tensor = values.full_tensor()  # type: ignore[operator]
+    full: Tensor = values.full_tensor()
     return full

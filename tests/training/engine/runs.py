@@ -1,7 +1,7 @@
 """Small runs, for tests and for the processes that they start.
 
-python tests/training/engine/runs.py alone OUT        a slow run, to be killed
-torchrun tests/training/engine/runs.py pair OUT       all that needs two processes
+python -m tests.training.engine.runs alone OUT        a slow run, to be killed
+torchrun -m tests.training.engine.runs pair OUT       all that needs two processes
 """
 
 from __future__ import annotations
@@ -15,10 +15,6 @@ from typing import Any
 
 import torch
 
-ROOT = Path(__file__).resolve().parents[3]
-if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
-
 from tests.training.engine.drawn import KEYS, Drawn
 from training.engine import parallel
 from training.engine.log import LOG
@@ -29,6 +25,9 @@ from training.model.anytoany import AnyToAny
 from training.model.config import ModelConfig
 from training.recipes import MODELS, ModelRecipe
 
+ROOT = Path(__file__).resolve().parents[3]
+"""Where the processes are started."""
+NAME = "tests.training.engine.runs"
 ALONE = World(0, 1, torch.device("cpu"))
 RECIPE = MODELS["test"]
 LONELY = "catalog"

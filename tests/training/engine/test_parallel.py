@@ -30,8 +30,9 @@ def outs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     run(trainer(two / "widened"), until=13)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*launch, runs.__file__, "pair", str(two)],
-        capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        [*launch, "-m", runs.NAME, "pair", str(two)],
+        capture_output=True, text=True, timeout=300, check=False, cwd=runs.ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return {"one": one, **{path.name: path for path in two.iterdir()}}
