@@ -23,15 +23,14 @@ class SelfAttention(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.heads = config.heads
+        self.heads, self.size = config.heads, config.dim // config.heads
         self.qkv = nn.Linear(config.dim, 3 * config.dim, bias=False)
         self.proj = nn.Linear(config.dim, config.dim, bias=False)
-        size = config.dim // config.heads
-        self.q_norm, self.k_norm = (norm(size) if config.qk_norm else nn.Identity() for _ in "qk")
+        self.q_norm, self.k_norm = (norm(self.size) if config.qk_norm else nn.Identity() for _ in "qk")
 
     def forward(self, x: Tensor, attend: Attend) -> Tensor:
         """What each token sees."""
-        q, k, v = self.qkv(x).view(len(x), 3, self.heads, -1).unbind(1)
+        q, k, v = self.qkv(x).view(len(x), 3, self.heads, self.size).unbind(1)
         out: Tensor = self.proj(attend(self.q_norm(q), self.k_norm(k), v).flatten(1))
         return out
 
@@ -41,17 +40,16 @@ class CrossAttention(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.heads = config.heads
+        self.heads, self.size = config.heads, config.dim // config.heads
         self.q = nn.Linear(config.dim, config.dim, bias=False)
         self.kv = nn.Linear(config.dim, 2 * config.dim, bias=False)
         self.proj = nn.Linear(config.dim, config.dim, bias=False)
-        size = config.dim // config.heads
-        self.q_norm, self.k_norm = (norm(size) if config.qk_norm else nn.Identity() for _ in "qk")
+        self.q_norm, self.k_norm = (norm(self.size) if config.qk_norm else nn.Identity() for _ in "qk")
 
     def forward(self, x: Tensor, context: Tensor, attend: Attend) -> Tensor:
         """What each token sees of it."""
-        q = self.q(x).view(len(x), self.heads, -1)
-        k, v = self.kv(context).view(len(context), 2, self.heads, -1).unbind(1)
+        q = self.q(x).view(len(x), self.heads, self.size)
+        k, v = self.kv(context).view(len(context), 2, self.heads, self.size).unbind(1)
         out: Tensor = self.proj(attend(self.q_norm(q), self.k_norm(k), v).flatten(1))
         return out
 
