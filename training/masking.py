@@ -1,0 +1,218 @@
+"""Which tokens of an object are given to a model, and which are asked of it.
+
+    masking = Masking(inputs=256, targets=128, counts="full")
+    made = masking.masked(tokens, indices, seed=0, epoch=3)        a batch of those objects that have tokens for both
+    made = asked(tokens, given=["tok_image"], targets=["tok_z"])   whole modalities, for evaluation
+
+As AION-1 has it (paper, section on masking): one modality leads, with a number of its tokens that is uniform from 1 up
+to the budget; tokens of the others, all equally likely, fill the rest. The same again for targets, from what was not
+given. The masks of an object are a function of the seed, the epoch and its global number: nothing else in its batch,
+nor how many processes there are, changes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmu.errors import UsageError
+from training.columns import Columns, Selected, cells, lay_out
+from training.draws import Beta, Bits, below, bits, streams, uniform
+from training.ragged import Batch, batch
+from training.spans import spanned
+
+Tokens = Mapping[str, NDArray[np.int16]]
+"""Key -> ids (objects, tokens), ABSENT (-1) where there are none; sequences have theirs at the end."""
+Numbers = NDArray[np.int64]
+Grid = NDArray[np.bool_]
+Halves = NDArray[np.uint32]
+
+LEAD, LEAD_COUNT, TARGET_LEAD, TARGET_LEAD_COUNT, TARGET_SHARE = range(5)
+"""Numbers of an object's stream; those of its tokens follow at `CELLS`, by row of the table and place."""
+CELLS = 64
+_BYTES = 1 << 20
+"""Of one array of keys: so many objects at a time stay in a processor's cache."""
+_OTHERS = np.uint32(1 << 31)
+
+
+class Masked(NamedTuple):
+    """A batch; the places, among the objects that it was asked of, of those in it; how many others there were."""
+
+    batch: Batch
+    kept: Numbers
+    skipped: int
+
+
+@dataclass(frozen=True)
+class Masking:
+    """How many tokens of an object are given and asked for.
+
+    An object with fewer tokens than both budgets together has them shared out in the budgets' proportion, so that there
+    is something to ask about small objects too.
+
+    Attributes:
+        inputs, targets: budgets of an object, in tokens; sentinels and ends of sequences count.
+        counts: "full", as many targets as the budget lets be; ("beta", a, b), a random share of it, at least one.
+        keys: modalities that are looked at; all that there are if left out.
+
+    Raises:
+        UsageError: a budget below 2, or counts that are none of these.
+    """
+
+    inputs: int = 256
+    targets: int = 128
+    counts: Literal["full"] | tuple[str, float, float] = "full"
+    keys: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.inputs, self.targets) < 2:
+            raise UsageError(f"Budgets of {self.inputs} and {self.targets} tokens: give 2 or more for each.")
+        if self.counts != "full" and not (len(self.counts) == 3 and self.counts[0] == "beta"):
+            raise UsageError(f"counts={self.counts!r}: give 'full', or ('beta', a, b).")
+        if self.counts != "full":
+            Beta(*self.counts[1:])
+
+    @cached_property
+    def _beta(self) -> Beta | None:
+        return None if self.counts == "full" else Beta(*self.counts[1:])
+
+    def masked(self, tokens: Tokens, indices: Numbers, seed: int, epoch: int = 0) -> Masked:
+        """A batch of objects, without those that have nothing to give or nothing to ask for.
+
+        Args:
+            indices: (objects,), their global numbers.
+        """
+        columns = Columns.of(self.keys or tokens, tokens)
+        own = streams(seed, epoch, np.asarray(indices))
+        step = max(1, _BYTES // (8 * columns.width))
+        parts = []
+        for first in range(0, len(own), step):
+            some = slice(first, first + step)
+            parts.append(self._selected(lay_out(columns, tokens, some), own[some]))
+        return _batch(parts, (self.inputs, self.targets))
+
+    def _selected(self, laid: Any, own: Bits) -> Selected:
+        """What is given and asked of a few objects."""
+        columns, ids, there = laid
+        random = bits(own[:, None], columns.number + np.uint64(CELLS))
+        high, low = (random >> np.uint64(32)).astype(np.uint32), random.astype(np.uint32)
+        given = self._inputs(columns, there, own, high)
+        inputs, before, labels = ids, np.zeros_like(ids), ids
+        left = there & ~given
+        for _, block in columns.sequences():
+            inputs, labels = (array.copy() if array is ids else array for array in (inputs, labels))
+            longest = slice(block.start, block.stop - 1)
+            lengths = there[:, block].sum(1) - there[:, block.start]
+            made = spanned(ids[:, longest], lengths, given[:, block].sum(1), random[:, longest])
+            inputs[:, block], before[:, block], labels[:, block] = made.inputs, made.before, made.labels
+            place = np.arange(block.stop - block.start)
+            given[:, block], left[:, block] = place < made.given[:, None], place < made.asked[:, None]
+        wanted = self._targets(columns, left, own, low)
+        return Selected(columns, inputs, given, before, labels, wanted)
+
+    def _inputs(self, columns: Columns, there: Grid, own: Bits, random: Halves) -> Grid:
+        """Which of the tokens are given."""
+        counts = columns.counts(there)
+        total = counts.sum(1)
+        budget = np.minimum(self.inputs, np.maximum(1, total * self.inputs // (self.inputs + self.targets)))
+        lead = _one_of(counts > 0, bits(own, LEAD))
+        most = np.take_along_axis(counts, lead[:, None], 1)[:, 0]
+        # Of a sequence, a sentinel and its end are the least that says something.
+        least = np.where(columns.sequence[lead], 2, 1)
+        number = np.minimum(most, np.maximum(budget, least))
+        number = np.minimum(number, least) + below(bits(own, LEAD_COUNT), np.maximum(number - least + 1, 0))
+        others = np.clip(budget - number, 0, total - most)
+        return _smallest(columns, there, random, lead, number, most, others)
+
+    def _targets(self, columns: Columns, left: Grid, own: Bits, random: Halves) -> Grid:
+        """Which of the tokens that are left are asked for: the whole budget, if there are so many."""
+        counts = columns.counts(left)
+        total = counts.sum(1)
+        wanted = np.full(len(own), self.targets)
+        if self._beta is not None:
+            shares = self._beta(uniform(bits(own, TARGET_SHARE)))
+            wanted = np.maximum(1, np.rint(shares * self.targets).astype(np.int64))
+        wanted = np.minimum(wanted, total)
+        lead = _one_of(counts > 0, bits(own, TARGET_LEAD))
+        most = np.take_along_axis(counts, lead[:, None], 1)[:, 0]
+        least = np.maximum(np.minimum(wanted, 1), wanted - (total - most))
+        number = least + below(bits(own, TARGET_LEAD_COUNT), np.minimum(most, wanted) - least + 1)
+        chosen = _smallest(columns, left, random, lead, number, most, wanted - number)
+        for _, block in columns.sequences():
+            # Tokens of a sequence are asked for from its start, each after the one before it.
+            chosen[:, block] = np.arange(block.stop - block.start) < chosen[:, block].sum(1)[:, None]
+        return chosen
+
+
+def _one_of(there: Grid, random: Bits) -> Numbers:
+    """One of the columns that are there in each row, all equally likely; 0 where there is none."""
+    wanted = below(random, there.sum(1))
+    return np.asarray(np.argmax(np.cumsum(there, axis=1) > wanted[:, None], axis=1))
+
+
+def _smallest(
+    columns: Columns, there: Grid, random: Halves, lead: Numbers, number: Numbers, most: Numbers, others: Numbers
+) -> Grid:
+    """The tokens of the smallest random numbers: `number` of the leading modality, which has `most`; of the `others`.
+
+    One sort tells both: its keys are random, with the highest bit set for other modalities and all of them where there
+    is no token.
+    """
+    keys = random >> np.uint32(1)
+    other = (columns.modality.astype(np.int8) != lead.astype(np.int8)[:, None]).view(np.int8)
+    keys |= other.astype(np.uint32) << np.uint32(31)
+    # The sign of -1 spreads over the whole key.
+    keys |= (there.view(np.int8) - np.int8(1)).astype(np.int32).view(np.uint32)
+    order = np.sort(keys, axis=1)
+    rows = np.arange(len(keys))
+    last = np.where(number > 0, order[rows, number - 1], 0)
+    last_other = np.where(others > 0, order[rows, most + others - 1], 0)
+    chosen = keys <= last[:, None]
+    chosen |= (keys >= _OTHERS) & (keys <= last_other[:, None])
+    chosen &= there
+    # Once in millions of objects the last one has a twin.
+    for row in np.flatnonzero(np.count_nonzero(chosen, axis=1) != number + others):
+        by = np.argsort(keys[row], kind="stable")
+        chosen[row] = False
+        chosen[row, by[: number[row]]] = True
+        chosen[row, by[most[row] : most[row] + others[row]]] = True
+    return chosen
+
+
+def asked(tokens: Tokens, given: Sequence[str], targets: Sequence[str]) -> Masked:
+    """A batch of whole modalities: all of what objects have of some given, all that they have of others asked for.
+
+    Objects that have nothing on one of the sides are left out.
+
+    Raises:
+        UsageError: a modality is on both sides, or unknown, or not among the tokens.
+    """
+    both = sorted(set(given) & set(targets))
+    if both:
+        raise UsageError(f"{', '.join(both)}: given and asked for; a modality can be only one of them.")
+    columns = Columns.of([*given, *targets], tokens)
+    columns, ids, there = lay_out(columns, tokens, slice(None))
+    inputs, before, labels = ids.copy(), np.zeros_like(ids), ids.copy()
+    for key, block in columns.sequences():
+        longest = slice(block.start, block.stop - 1)
+        lengths = there[:, block].sum(1) - there[:, block.start]
+        allowed = lengths + 1 if key in given else np.zeros_like(lengths)
+        own = np.zeros((len(ids), block.stop - block.start - 1), np.uint64)
+        made = spanned(ids[:, longest], lengths, allowed, own)
+        inputs[:, block], before[:, block], labels[:, block] = made.inputs, made.before, made.labels
+    side = np.array([key in given for key in columns.keys])[columns.modality]
+    return _batch([Selected(columns, inputs, there & side, before, labels, there & ~side)], None)
+
+
+def _batch(parts: Sequence[Selected], budgets: tuple[int, int] | None) -> Masked:
+    """Selections of objects, one after another, as a batch of those that have both."""
+    both = [np.asarray(part.given.any(1) & part.wanted.any(1)) for part in parts]
+    kept = np.flatnonzero(np.concatenate(both)) if both else np.zeros(0, np.int64)
+    inputs, targets, labels = cells(parts, both)
+    made = batch(len(kept), inputs, targets, labels, budgets)
+    return Masked(made, kept, sum(map(len, both)) - len(kept))
