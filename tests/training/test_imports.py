@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BARE = """modalities draws spans columns masking ragged model.anytoany model.files recipes checkpoint token_shards inputs
-codecs train_codec pretrain""".split()
+BARE = """modalities draws spans columns masking ragged model.anytoany model.files recipes checkpoint token_shards
+inputs codecs train_codec pretrain""".split()
 ENGINE = "checkpoints feed flops forecast log loop meter optimiser parallel profile signals".split()
 CODECS = "bands catalogue image quantize scalar segmap spectrum".split()
 TRAINING = "batches maps fit quantiles".split()
@@ -30,7 +30,10 @@ ABSENT = "astropy healpy datasets dask distributed h5py requests aion PIL mocpy 
 
 @pytest.mark.parametrize(
     ("absent", "names"),
-    [(f"{ABSENT} xxhash", [*BARE, *(f"codecs.{name}" for name in CODECS), *(f"engine.{name}" for name in ENGINE)]), (ABSENT, TRAINING)],
+    [
+        (f"{ABSENT} xxhash", [*BARE, *(f"codecs.{name}" for name in CODECS), *(f"engine.{name}" for name in ENGINE)]),
+        (ABSENT, TRAINING),
+    ],
 )
 def test_training_imports_on_a_bare_machine(absent: str, names: list[str]) -> None:
     command = [sys.executable, "-c", CODE, absent, *(f"training.{name}" for name in names)]

@@ -94,6 +94,15 @@ def state_of(out: Path, step: int) -> State:
     return state
 
 
+def difference(theirs: Any, ours: Any, name: str) -> str:
+    """The first thing in which two facts differ."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for key in [*ours, *(key for key in theirs if key not in ours)]:
+            if theirs.get(key) != ours.get(key):
+                return difference(theirs.get(key), ours.get(key), f"{name}.{key}")
+    return f"{name} was {theirs!r}, now {ours!r}"
+
+
 def load(out: Path, state: State, model: nn.Module, optimiser: optim.Optimizer, world: World) -> None:
     """Give a model and its optimiser what a checkpoint has, be it of more or fewer processes.
 

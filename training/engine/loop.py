@@ -14,21 +14,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mmu import __version__
 from mmu.errors import UsageError
+from training import ragged
 from training.engine import checkpoints, flops, parallel
 from training.engine.log import Entry, Log
 from training.engine.meter import Meter
 from training.engine.optimiser import adamw, learning_rate
 from training.engine.parallel import World
 from training.engine.signals import Stop
-from training.modalities import VERSION
+from training.modalities import MODALITIES, VERSION
 from training.model import files
 from training.model.anytoany import AnyToAny
-from training.ragged import Batch
+from training.ragged import Batch, Cells
 from training.recipes import ModelRecipe
 
 MOST_SKIPPED = 10
@@ -101,7 +103,7 @@ class Trainer:
         own = self.facts
         other = [name for name in own if state["facts"].get(name) != own[name]]
         if other:
-            told = ", ".join(_difference(state["facts"].get(name), own[name], name) for name in other)
+            told = ", ".join(checkpoints.difference(state["facts"].get(name), own[name], name) for name in other)
             raise UsageError(
                 f"The checkpoint in {self.out} is of another run ({told}); give what it was given, or another --out."
             )
@@ -157,10 +159,19 @@ class Trainer:
         return not asked.item()
 
     def _sums(self, batch: Batch) -> Tensor:
-        """Cross-entropy by modality."""
+        """Cross-entropy by modality; a part without objects still takes its turn, as other processes wait for it."""
+        empty = not batch.inputs.objects.count
+        whole = self._something() if empty else batch
         with parallel.computing(self.world, self.dtype):
-            sums: Tensor = self.model(batch.pin().to(self.world.device))
-        return sums
+            sums: Tensor = self.model(whole.pin().to(self.world.device))
+        return sums * 0.0 if empty else sums
+
+    def _something(self) -> Batch:
+        """An object with a token that is given and one that is asked for."""
+        row = MODALITIES[self.model.config.modalities[0]]
+        place, one = (np.array([number], np.int64) for number in (0, row.id))
+        cells = Cells(place, one, place, place)
+        return ragged.batch(1, cells, cells, place)
 
     def _total(self, parts: Sequence[Batch], stop: bool) -> tuple[Tensor, Tensor]:
         """Weights of all processes' tokens, and how many were asked to stop; on the device, not waited for."""
@@ -193,9 +204,19 @@ class Trainer:
         return norm
 
     def run(
-        self, *, every: int = 20, save_every: int = 1000, keep: int = 2, tell: Callable[[Entry], None], stop: Stop
+        self,
+        *,
+        every: int = 20,
+        save_every: int = 1000,
+        keep: int = 2,
+        tell: Callable[[Entry], None],
+        stop: Stop,
+        each: Callable[[], None] = lambda: None,
     ) -> bool:
         """Train up to the recipe's last step, tell and log every so many, and write checkpoints.
+
+        Args:
+            each: called after each step.
 
         Returns:
             False if it was asked to stop before; a checkpoint is written then, too.
@@ -205,6 +226,7 @@ class Trainer:
         try:
             while going and self.step < self.recipe.steps:
                 going = self.advance(stop)
+                each()
                 ends = not going or self.step == self.recipe.steps
                 if ends or self.step % every == 0:
                     self._tell(log, tell)
@@ -218,15 +240,7 @@ class Trainer:
     def _tell(self, log: Log | None, tell: Callable[[Entry], None]) -> None:
         rate = learning_rate(self.recipe, self.step - 1)
         entry = {"step": self.step, "learning_rate": rate, "skipped": self.skipped, **self.meter.entry()}
+        entry["objects_left_out"] = entry.pop("steps") * self.recipe.batch_size - entry.pop("objects")
         if log is not None:
             log.write(entry)
             tell(entry)
-
-
-def _difference(theirs: Any, ours: Any, name: str) -> str:
-    """The first thing in which two facts differ."""
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        for key in [*ours, *(key for key in theirs if key not in ours)]:
-            if theirs.get(key) != ours.get(key):
-                return _difference(theirs.get(key), ours.get(key), f"{name}.{key}")
-    return f"{name} was {theirs!r}, now {ours!r}"

@@ -65,6 +65,8 @@ class Meter:
                 if count
             },
             "gradient": self.norm / self.steps,
+            "steps": self.steps,
+            "objects": round(objects),
             "tokens_per_second": round(tokens / seconds, 1),
             "objects_per_second": round(objects / seconds, 2),
             "mfu": round(operations / seconds / (self.peak * self.world.size), 4),
