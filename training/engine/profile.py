@@ -26,5 +26,6 @@ def traced(out: Path, world: World) -> Iterator[Callable[[], None]]:
             made.export_chrome_trace(str(out / TRACE))
 
     steps = schedule(wait=WARM - 1, warmup=1, active=TRACED, repeat=1)
-    with profile(activities=activities, schedule=steps, on_trace_ready=write) as made:
+    # There is one cycle; without `acc_events`, it is warned that others would be lost.
+    with profile(activities=activities, schedule=steps, on_trace_ready=write, acc_events=True) as made:
         yield made.step
