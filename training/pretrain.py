@@ -2,7 +2,8 @@
 
 On several GPUs: `torchrun --nproc-per-node 8 -m training.pretrain --recipe base ...`. The same command goes on from the
 last checkpoint in OUT, with as many processes as it is given. SIGTERM or SIGUSR1 to a process writes a checkpoint and
-ends all of them well.
+ends all of them with 0. torchrun hands SIGTERM on to them, but itself ends with 1; SIGUSR1 it does not know unless
+TORCHELASTIC_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 is set.
 
 OUT/log.jsonl, OUT/events        losses, speed; for TensorBoard where it is installed
 OUT/checkpoints                  the last few
