@@ -88,20 +88,25 @@ def _scalar(key: str, codec: str, *sources: tuple[str, str], vocabulary: int = 1
     return key, (1, 1), vocabulary, codec, tuple(Source(*source) for source in sources)
 
 
+def _tractor(band: str) -> Row:
+    """A flux of the Legacy Surveys; DESI's targets come with it (nanomaggies, not dereddened, in both)."""
+    surveys = (LEGACY,) if band in ("I", "W3", "W4") else (LEGACY, DESI)
+    return _scalar(f"tok_flux_{band.lower()}", f"FLUX_{band}", *((survey, f"FLUX_{band}") for survey in surveys))
+
+
 def _published() -> Iterator[Row]:
     """The checkpoints' 40, in the order of their keys; codecs under the names of their published folders."""
     yield "catalog", (50,), 3468, "catalog", (Source(LEGACY, "catalog"),)
     yield from (_scalar(f"tok_a_{band}", f"a_{band}", (HSC, f"a_{band}")) for band in "giryz")
     yield _scalar("tok_dec", "dec", (GAIA, "dec"))
-    yield _scalar("tok_ebv", "EBV", (LEGACY, "EBV"))
+    yield _scalar("tok_ebv", "EBV", (LEGACY, "EBV"), (DESI, "EBV"))
     yield _scalar("tok_flux_bp_gaia", "phot_bp_mean_flux", (GAIA, "phot_bp_mean_flux"))
-    yield _scalar("tok_flux_g", "FLUX_G", (LEGACY, "FLUX_G"))
+    yield _tractor("G")
     yield _scalar("tok_flux_g_gaia", "phot_g_mean_flux", (GAIA, "phot_g_mean_flux"))
-    yield _scalar("tok_flux_i", "FLUX_I", (LEGACY, "FLUX_I"))
-    yield _scalar("tok_flux_r", "FLUX_R", (LEGACY, "FLUX_R"))
+    yield _tractor("I")
+    yield _tractor("R")
     yield _scalar("tok_flux_rp_gaia", "phot_rp_mean_flux", (GAIA, "phot_rp_mean_flux"))
-    bands = ("W1", "W2", "W3", "W4", "Z")
-    yield from (_scalar(f"tok_flux_{band.lower()}", f"FLUX_{band}", (LEGACY, f"FLUX_{band}")) for band in bands)
+    yield from map(_tractor, ("W1", "W2", "W3", "W4", "Z"))
     yield "tok_image", (24, 24), 4375, "image", (Source(LEGACY, "image"),)
     yield "tok_image_hsc", (24, 24), 4375, "image", (Source(HSC, "image"),)
     yield from (_scalar(f"tok_mag_{band}", f"{band}_cmodel_mag", (HSC, f"{band}_cmodel_mag")) for band in "giryz")

@@ -40,12 +40,13 @@ def recipe(folder: str) -> tuple[str, dict[str, Any]]:
 
 
 def fit_quantiles(
-    paths: Sequence[str], out: Path, *, only_catalogue: bool = False, dry: bool = False
+    paths: Sequence[str], out: Path, *, only_catalogue: bool = False, codes: int | None = None, dry: bool = False
 ) -> Iterator[Path]:
     """Count the numbers of datasets and write their codecs, a folder each below `out`.
 
     Args:
         only_catalogue: the list of sources alone; else everything but it.
+        codes: of each number, instead of the codec's own; fewer where there are few objects to learn from.
 
     Raises:
         UsageError: the datasets have nothing of the table of modalities.
@@ -66,12 +67,14 @@ def fit_quantiles(
         raise UsageError(f"Nothing in {', '.join(map(str, paths))} is a number of the table of modalities.")
     for folder, sources in found.items():
         if not dry:
-            _fit(folder, sources).save(out / folder)
+            _fit(folder, sources, codes).save(out / folder)
         yield out / folder
 
 
-def _fit(folder: str, sources: list[tuple[Dataset, Source]]) -> Any:
+def _fit(folder: str, sources: list[tuple[Dataset, Source]], codes: int | None) -> Any:
     kind, config = recipe(folder)
+    if codes is not None and kind != "catalogue":
+        config = {**config, "codebook_size": codes}
     codec: Any = codecs.make(kind, **config)
     seen = 0
     if kind != "grid_scalar":

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mmu.errors import MmuError, unknown
+from mmu.errors import MmuError, UsageError, unknown
 
 FEW = 2
 """Objects that a dry run tries a step with."""
@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--recipe", help="of training/recipes.py; KIND-tiny if left out")
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
     parser.add_argument("--batch-size", type=int, help="instead of the recipe's")
+    parser.add_argument("--codes", type=int, help="of each number (scalars); 1024 if left out, fewer for few objects")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
     parser.add_argument("--split", help="train, validation or test: only that share of the sky")
@@ -59,7 +60,10 @@ def _run(asked: argparse.Namespace) -> None:
     if asked.kind in ("scalars", "catalogue"):
         from training.quantiles import fit_quantiles
 
-        for folder in fit_quantiles(asked.data, asked.out, only_catalogue=asked.kind == "catalogue", dry=asked.dry_run):
+        if asked.codes is not None and asked.codes < 2:
+            raise UsageError(f"--codes {asked.codes}: give 2 or more.")
+        how = {"only_catalogue": asked.kind == "catalogue", "codes": asked.codes, "dry": asked.dry_run}
+        for folder in fit_quantiles(asked.data, asked.out, **how):
             _say(f"{'would write' if asked.dry_run else 'wrote'} {folder}")
         return
     from training.fit import Fit

@@ -20,7 +20,8 @@ from mmu.simulate.sky import Sky
 from mmu.survey import Policy, get_survey
 
 FREELY = Policy(connections=4, per_second=1e4)
-QUICK = Patience(attempts=4, first_pause=0.001, longest_pause=0.002, connect=2.0, read=2.0)
+QUICK = Patience(attempts=4, first_pause=0.001, longest_pause=0.002, connect=20.0, read=20.0)
+"""Hardly any pauses, but time enough to answer: on a busy machine this process may stand still for seconds."""
 ANY = "*"
 """The path that stands for every path in `Archive.fail`."""
 
@@ -45,6 +46,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     server: Server
+    visit: Visit | None = None
     modified: str = ""
 
     def do_GET(self) -> None:
@@ -53,7 +55,8 @@ class Handler(BaseHTTPRequestHandler):
         asked = Asked(path, headers["Range"], headers["If-Range"], headers["User-Agent"], self.command)
         asked.if_none_match, asked.time = headers["If-None-Match"], time.monotonic()
         archive.asked.append(asked)
-        with archive.visit():
+        with archive.visit() as visit:
+            self.visit = visit
             file = archive.folder / path
             data = file.read_bytes() if file.is_file() else None
             self.modified = formatdate(file.stat().st_mtime, usegmt=True) if data is not None else ""
@@ -117,6 +120,8 @@ class Handler(BaseHTTPRequestHandler):
         for key, value in about.items():
             if value:
                 self.send_header(key, value)
+        if self.visit is not None:
+            self.visit.leave()
         self.end_headers()
         if self.command != "HEAD":
             self.server.archive.sent += len(body if sent is None else body[:sent])
@@ -210,11 +215,15 @@ class Archive:
 
 @dataclass
 class Visit:
-    """Counts how many requests are being answered at once."""
+    """Counts how many requests wait for their answers at once.
+
+    It ends before the answer leaves: once the client has that, its next request may come before this thread goes on.
+    """
 
     archive: Archive
+    over: bool = False
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Visit:
         with self.archive._lock:
             self.archive.busy += 1
             self.archive.peak = max(self.archive.peak, self.archive.busy)
@@ -223,10 +232,16 @@ class Visit:
             except Exception as alarm:  # noqa: BLE001 - kept for the test, which runs in another thread
                 self.archive.alarms.append(alarm)
         time.sleep(self.archive.dwell)
+        return self
+
+    def leave(self) -> None:
+        """The answer is on its way; said again it changes nothing."""
+        with self.archive._lock:
+            self.archive.busy -= not self.over
+            self.over = True
 
     def __exit__(self, *error: object) -> None:
-        with self.archive._lock:
-            self.archive.busy -= 1
+        self.leave()
 
 
 class Faults:

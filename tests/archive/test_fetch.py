@@ -230,13 +230,13 @@ class TestConnection:
     def test_a_stalled_connection_is_left(self, archive: Any, make: Make, image: bytes, faults: Any) -> None:
         archive.add(PATH, image)
         archive.fail(PATH, faults.stall(70_000))
-        patience = Patience(attempts=3, first_pause=0.001, read=0.1)
+        patience = Patience(attempts=50, first_pause=0.001, longest_pause=0.01, read=0.1)
         assert make(patience).get(FILE).local.read_bytes() == image
 
     def test_a_dripping_connection_is_left(self, archive: Any, make: Make, image: bytes, faults: Any) -> None:
         archive.add(PATH, image)
         archive.fail(PATH, faults.drip())
-        patience = Patience(attempts=3, first_pause=0.001, slow_rate=1e6, slow_window=0.05)
+        patience = Patience(attempts=50, first_pause=0.001, longest_pause=0.01, slow_rate=1e4, slow_window=0.05)
         assert make(patience).get(FILE).local.read_bytes() == image
 
     def test_a_burst_of_errors_is_sat_out(self, archive: Any, fetcher: Fetcher, image: bytes, faults: Any) -> None:

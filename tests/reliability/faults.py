@@ -36,7 +36,7 @@ from tests.reliability.world import (
 
 PAGE = b"<!DOCTYPE html>\n<html><head><title>503</title></head><body>The archive is being maintained.</body></html>"
 FAR = "Wed, 21 Oct 2015 07:28:00 GMT"
-IMPATIENT = replace(QUICK, read=0.1, slow_rate=1e4, slow_window=0.2)
+IMPATIENT = replace(QUICK, attempts=10, read=0.2, slow_rate=1e4, slow_window=0.2)
 
 KINDS = {
     "F1": "503/502/504 burst, maintenance for days",

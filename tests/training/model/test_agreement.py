@@ -6,16 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from tests.training.model.published import KEYS, Question, farthest, ours, peer
+from tests.training.model.published import ours, peer
 from training.model import files
+from training.model.agreement import CLOSE, KEYS, Question, agree, farthest, subset
 from training.model.anytoany import AnyToAny
-
-CLOSE = 1e-4
 
 
 @pytest.fixture(scope="module")
@@ -45,20 +43,6 @@ def test_random_subsets(pair: tuple[Any, AnyToAny], seeds: int) -> None:
     for seed in range(20 * seeds, 20 * seeds + 20):
         question = subset(seed)
         assert farthest(question.ours(pair[1]), question.theirs(pair[0])) <= CLOSE, f"seed {seed}"
-
-
-def subset(seed: int) -> Question:
-    """A random question of up to six modalities a side."""
-    random = np.random.default_rng(seed)
-    given, asked = ([str(key) for key in random.choice(KEYS, random.integers(1, 7), False)] for _ in range(2))
-
-    def choose(shape: tuple[int, int], random: np.random.Generator) -> Any:
-        share = random.choice([0.0, 0.1, 0.5, 1.0])
-        return random.random(shape) < share
-
-    question = Question.drawn(seed, given, asked, choose, objects=3)
-    enough = [sum(mask.sum(1) for mask in masks.values()) for masks in (question.given, question.asked)]
-    return question if all(bool((count > 1).all()) for count in enough) else subset(seed + 10_000)  # type: ignore[union-attr]
 
 
 def test_embeddings(pair: tuple[Any, AnyToAny]) -> None:
@@ -184,3 +168,14 @@ def test_a_difference_would_show(pair: tuple[Any, AnyToAny], mutation: str, tmp_
     assert farthest(question.ours(own), theirs) <= CLOSE
     MUTATIONS[mutation](own)
     assert farthest(question.ours(own), theirs) > 10 * CLOSE
+
+
+def test_weights_of_others_can_be_compared(tmp_path: Path) -> None:
+    """What `python -m training.evaluate agree` does; of few modalities here."""
+    keys = ["catalog", "tok_z", "tok_xp_bp", "tok_segmap"]
+    theirs = peer(domains_in=keys, domains_out=keys)
+    theirs.save_pretrained(tmp_path)
+    told: list[str] = []
+    found = agree(tmp_path, 5, lambda compared: told.append(compared.question))
+    assert len(found) == len(told) == 2 * 4 + 5
+    assert max(compared.difference for compared in found) <= CLOSE

@@ -12,10 +12,9 @@ import torch
 from torch.nn import functional
 
 from mmu.errors import FormatError, UsageError
-from tests.training.model.published import Question
-from tests.training.model.test_agreement import subset
 from training.modalities import MODALITIES
 from training.model import attention, files
+from training.model.agreement import Question, subset
 from training.model.anytoany import AnyToAny
 from training.model.config import ModelConfig
 from training.ragged import Batch, Cells, Segments, batch, targets

@@ -9,7 +9,8 @@ import pytest
 import torch
 from aion import modalities as theirs_of
 
-from tests.training.model.published import Question, farthest, ours, peer
+from tests.training.model.published import ours, peer
+from training.model.agreement import Question, farthest
 from training.model.anytoany import AnyToAny
 from training.model.config import ModelConfig
 
