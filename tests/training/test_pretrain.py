@@ -176,3 +176,21 @@ def test_parts_without_objects_take_their_turn(tmp_path: Path) -> None:
     again.advance(Stop())
     for name, values in made.model.state_dict().items():
         assert torch.allclose(values, again.model.state_dict()[name], rtol=1e-6, atol=1e-9), name
+
+
+def test_datasets_are_encoded_as_they_are_asked_for(
+    sky: dict[str, Path], codecs_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = asked([str(sky["desi"])], tmp_path, "--steps", "2", "--batch-size", "4")
+    assert main(given) == 2
+    assert "holds no token shards; `mmu tokenize` makes them, or give codecs" in capsys.readouterr().err
+    assert main([*given, "--codecs", str(codecs_folder)]) == 0
+    assert files.load(tmp_path).config.modalities == ("tok_spectrum_desi", "tok_z", "tok_redshift")
+    assert list(losses(tmp_path)) == [1, 2]
+
+
+def test_tokens_of_other_codecs_than_asked_for_are_told(
+    codecs_folder: Path, tokens: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(asked(tokens, tmp_path, "--codecs", str(codecs_folder))) == 2
+    assert "made by another codec" in capsys.readouterr().err

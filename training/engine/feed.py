@@ -97,8 +97,10 @@ def opened(
 def _source(
     path: str, keys: Sequence[str] | None, seed: int, world: World, split: str | None, codecs: Path | None
 ) -> Source:
-    if _has_tokens(Path(path)) or codecs is None:
+    if _has_tokens(Path(path)):
         return Shards(Path(path), codecs, keys, split, seed=seed)
+    if codecs is None:
+        raise UsageError(f"{path} holds no token shards; `mmu tokenize` makes them, or give codecs to encode it by.")
     from training.on_the_fly import OnTheFly
 
     return OnTheFly(path, codecs, keys, split, device=str(world.device))
