@@ -3,6 +3,8 @@
     OUT/NAME/dataset/Norder=K/Dir=D/Npix=N.parquet      a row an object, in the order of the sky
         object_id, ra, dec, _healpix_29                 of the first dataset that has it
         NAME_id ...                                     of each dataset's record; null where it has none
+        straddles                                       of matches: records, or objects that share them, are in two
+                                                        cells that splits of the sky are made of
         tok_image, ...                                  fixed_size_list<int16>, or list<int16> of a sequence; or null
 
 Ids are those of the model: a codec's, plus the modality's offset. The schema's metadata says which version of the
@@ -15,6 +17,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from crossmatch.stream.opening import open_samples
+from crossmatch.stream.choice import straddling
+from crossmatch.stream.opening import open_samples, record_sky
 from crossmatch.stream.samples import Samples, Side
 from mmu.decoding import decode
 from mmu.errors import UsageError, unknown
@@ -65,6 +69,12 @@ class Plan:
     schema: pa.Schema
     leaves: tuple[Partition, ...]
     leaf: NDArray[np.int64]
+
+    @cached_property
+    def straddles(self) -> NDArray[np.bool_]:
+        """Of each sample of a match, whether it is in two cells of the sky."""
+        sky = [record_sky(self.samples, number) for number in range(len(self.samples.sides))]
+        return straddling(self.samples, sky)
 
 
 def plan(path: str, folder: Path, only: Sequence[str] | None = None) -> Plan:
@@ -121,6 +131,7 @@ def _schema(samples: Samples, tasks: Sequence[Task], about: Mapping[str, Any]) -
         pa.field("dec", pa.float64(), nullable=False),
         pa.field(HEALPIX.name, pa.int64(), nullable=False),
         *(pa.field(f"{side.name}_id", pa.string()) for side in samples.sides),
+        *([pa.field("straddles", pa.bool_(), nullable=False)] if len(samples.sides) > 1 else []),
     ]
     for row in dict.fromkeys(task.row for task in tasks):
         item = pa.field("element", pa.int16(), nullable=False)
@@ -142,7 +153,7 @@ def tokenise(
     """
     folder = out / made.name
     _compatible(made, folder)
-    numbers = [number for number in range(len(made.leaves)) if (made.leaf == number).any()]
+    numbers = np.unique(made.leaf).tolist()
     with ThreadPoolExecutor(max(1, threads)) as pool:
         shards = []
         for shard in pool.map(lambda number: _partition(made, folder, number, batch), numbers):
@@ -179,6 +190,16 @@ def _partition(made: Plan, folder: Path, number: int, batch: int) -> Shard:
 
 def _table(made: Plan, samples: NDArray[np.int64], batch: int) -> pa.Table:
     """The rows of a partition."""
+    return _arrow(made, samples, *encode(made, samples, batch))
+
+
+def encode(made: Plan, samples: NDArray[np.int64], batch: int) -> tuple[dict[str, NDArray[np.int16]], Any, Any]:
+    """What codecs make of some samples.
+
+    Returns:
+        Key -> ids (samples, tokens), `ABSENT` where there are none; names (datasets, samples) of records, None where
+        there are none; ra and dec (2, samples).
+    """
     count = len(samples)
     ids = {task.row.key: np.full((count, task.row.tokens), ABSENT, np.int16) for task in made.tasks}
     names = np.full((len(made.samples.sides), count), None, dtype=object)
@@ -197,7 +218,7 @@ def _table(made: Plan, samples: NDArray[np.int64], batch: int) -> pa.Table:
                 own = ids[task.row.key]
                 free = (own[places] == ABSENT).all(1)
                 own[places[free]] = known[free]
-    return _arrow(made, samples, ids, names, positions)
+    return ids, names, positions
 
 
 def _decoded(
@@ -230,6 +251,8 @@ def _arrow(
         HEALPIX.name: pa.array(made.samples.sky[samples], pa.int64()),
         **{f"{s.name}_id": pa.array(list(names[i]), pa.string()) for i, s in enumerate(made.samples.sides)},
     }
+    if "straddles" in made.schema.names:
+        columns["straddles"] = pa.array(made.straddles[samples])
     for key, values in ids.items():
         there = (values != ABSENT).any(1)
         kind = made.schema.field(key).type

@@ -69,15 +69,34 @@ def in_split(
         raise UsageError(f"The shares of the splits {dict(splits)} must be positive numbers.")
     of = [split_of(samples.sky, splits, order, seed)]
     of += [np.where(one < 0, of[0], split_of(np.maximum(one, 0), splits, order, seed)) for one in sky]
+    low, high = _extents(samples, of)
+    mine = list(splits).index(split)
+    touches = (low <= mine) & (high >= mine) & np.any([one == mine for one in of], axis=0)
+    whole = low == high
+    return np.flatnonzero(whole & (low == mine)), int(np.count_nonzero(touches & ~whole))
+
+
+def straddling(samples: Samples, sky: list[Rows], order: int = CELL_ORDER) -> NDArray[np.bool_]:
+    """True for samples whose group touches two cells, so that some split of the cells may leave it out.
+
+    Args:
+        sky: of each dataset's records, order-29 pixels, (N,); -1 where there is none.
+    """
+    shift = 2 * (MAX_ORDER - order)
+    low, high = _extents(
+        samples, [samples.sky >> shift, *(np.where(one < 0, samples.sky, one) >> shift for one in sky)]
+    )
+    return np.asarray(low != high)
+
+
+def _extents(samples: Samples, of: list[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The least and the largest number of each sample's group."""
     group = _connected(samples)
-    low, high = np.full(len(samples), 127, np.int8), np.full(len(samples), -1, np.int8)
+    low, high = of[0].copy(), of[0].copy()
     for one in of:
         np.minimum.at(low, group, one)
         np.maximum.at(high, group, one)
-    mine = list(splits).index(split)
-    touches = (low[group] <= mine) & (high[group] >= mine) & np.any([one == mine for one in of], axis=0)
-    whole = low[group] == high[group]
-    return np.flatnonzero(whole & (low[group] == mine)), int(np.count_nonzero(touches & ~whole))
+    return low[group], high[group]
 
 
 def _connected(samples: Samples) -> Rows:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BARE = """modalities draws spans columns masking ragged model.anytoany model.files recipes checkpoint token_shards
-inputs codecs train_codec pretrain""".split()
+BARE = "ragged model.anytoany model.files modalities recipes checkpoint token_shards inputs codecs train_codec".split()
+BARE += "draws spans columns masking shuffle sources loader pretrain".split()
 ENGINE = "checkpoints feed flops forecast log loop meter optimiser parallel profile signals".split()
 CODECS = "bands catalogue image quantize scalar segmap spectrum".split()
-TRAINING = "batches maps fit quantiles".split()
+TRAINING = "batches maps fit quantiles tokens on_the_fly".split()
 CODE = """
 import sys
 class Absent:
