@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BARE = "modalities recipes checkpoint token_shards inputs codecs train_codec".split()
+BARE = "modalities recipes checkpoint token_shards inputs codecs train_codec evaluate scores baselines".split()
 CODECS = "bands catalogue image quantize scalar segmap spectrum".split()
-TRAINING = "batches maps fit quantiles".split()
+TRAINING = "batches maps fit quantiles score_codecs".split()
 CODE = """
 import sys
 class Absent:
