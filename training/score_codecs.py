@@ -181,7 +181,7 @@ def _baselines(codec: Any, sample: Sample, train: Sample, bits: float) -> dict[s
     if sample.kind == "image":
         deviation = np.where(train.valid, 1 / np.sqrt(np.where(train.valid, ivar, 1.0)), np.nan)
         noise = np.nan_to_num(np.nanmedian(deviation, axis=(0, 2, 3)), nan=1.0)
-        return {"blank": np.zeros_like(sample.truth), "pca": baselines.images_by_pca(*flux, noise, bits)}
+        return {"blank": np.zeros_like(sample.truth), "pca": baselines.images_by_pca(flux[0], flux[1], noise, bits)}
     level = baselines.level_only(flux[1], sample.valid)
     width = float(np.median(1 / np.sqrt(ivar[train.valid])))
     grid = codec.latent_grid.wavelength.numpy()

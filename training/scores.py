@@ -38,8 +38,9 @@ def signal_to_noise(kind: str, truth: Any, ivar: Any, valid: Flags) -> Floats:
     signal = np.where(valid, np.asarray(truth, np.float64), 0.0) * np.sqrt(np.where(valid, ivar, 0.0))
     if kind == "image":
         return np.asarray(np.sqrt((signal**2).sum((1, 2, 3))))
-    found = np.ma.median(np.ma.masked_array(np.abs(signal), ~valid), axis=1)
-    return np.asarray(np.ma.filled(found, 0.0), np.float64)
+    known = np.where(valid, np.abs(signal), np.nan)
+    known[~valid.any(1)] = 0.0
+    return np.asarray(np.nanmedian(known, axis=1), np.float64)
 
 
 def aperture_flux(planes: Any) -> Floats:

@@ -239,7 +239,7 @@ class ImageCodec(Codec):
             present[:, index] = given.present | ~given.present.any(1, keepdim=True)
             x = self.subsample_in(planes, present)
         latents: Tensor = self.pre_quant_proj(self.model.encode(x))
-        return self.spread(latents) if self.universal else latents  # type: ignore[no-any-return]
+        return self.spread(latents) if self.universal else latents
 
     def planes(self, vectors: Tensor, bands: list[Band], psf_fwhm: Tensor | None = None) -> Tensor:
         """Compressed fluxes of quantised vectors, (batch, bands, rows, columns)."""

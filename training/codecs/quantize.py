@@ -100,10 +100,11 @@ class Spread(nn.Module):
         """As given, (batch, channels, ...); what is learned from in training mode moves the moments."""
         if self.training and torch.is_grad_enabled():
             flat = vectors.detach().movedim(1, -1).flatten(0, -2)
-            weight = self.momentum if int(self.seen) else 1.0
-            self.mean.lerp_(flat.mean(0), weight)
-            self.square.lerp_(flat.square().mean(0), weight)
-            self.seen += 1
+            if bool(torch.isfinite(flat).all()):  # one spoilt batch must not spoil the moments for ever
+                weight = self.momentum if int(self.seen) else 1.0
+                self.mean.lerp_(flat.mean(0), weight)
+                self.square.lerp_(flat.square().mean(0), weight)
+                self.seen += 1
         shape = (-1, *[1] * (vectors.ndim - 2))
         deviation = (self.square - self.mean.square()).clamp(min=1e-6).sqrt()
         return (vectors - self.mean.view(shape)) / deviation.view(shape)
