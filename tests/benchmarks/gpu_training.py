@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 import torch
-from training.engine import flops, parallel
 
 from tests.benchmarks.bench_training import as_published, tokens, write
+from training.engine import flops, parallel
 from training.masking import Masking
 from training.model.agreement import KEYS
 from training.model.anytoany import AnyToAny
@@ -184,7 +184,7 @@ def main() -> None:
     if not CPU and not torch.cuda.is_available():
         raise SystemExit("There is no GPU here; --cpu tries the script out.")
     floor = flops.measured(DEVICE, DTYPE, 512 if CPU else 8192)
-    told("machine", name="CPU" if CPU else torch.cuda.get_device_name(), torch=str(torch.__version__),
+    told("machine", device="CPU" if CPU else torch.cuda.get_device_name(), torch=str(torch.__version__),
          product_tflop_s=floor / 1e12)  # fmt: skip
     attention()
     ours("base", floor)
