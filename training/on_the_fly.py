@@ -47,7 +47,7 @@ class OnTheFly:
         codecs: Path,
         keys: Sequence[str] | None = None,
         split: str | None = None,
-        splits: Mapping[str, float] = SPLITS,
+        splits: Mapping[str, float] | None = None,
         *,
         device: str = "cpu",
         batch: int = 64,
@@ -61,7 +61,7 @@ class OnTheFly:
         rows = np.arange(len(samples))
         if split is not None:
             sky = [record_sky(samples, number) for number in range(len(samples.sides))]
-            rows, _ = in_split(samples, sky, split, splits)
+            rows, _ = in_split(samples, sky, split, SPLITS if splits is None else splits)
         self._rows = rows
         self._begins, self.sizes = self._runs(rows)
         self.seconds, self.encoded = 0.0, 0

@@ -2,6 +2,8 @@
 
 CODECS["image-tiny"]            minutes on a CPU; 12 x 12 ids of 8 x 8 pixels, any survey's bands
 CODECS["image-aion"]            the published codec: 70 million parameters, 400,000 steps
+MODELS["demo"]                  an any-to-any model in minutes on a CPU
+MODELS["base"]                  the smallest of the published sizes: 300 million parameters, 205,000 steps
 replace(CODECS["image-tiny"], steps=50)
 """
 
@@ -24,6 +26,7 @@ class CodecRecipe:
         learning_rate, warm_up, schedule, weight_decay, betas: of AdamW; steps of a linear rise, then the schedule.
         clip: largest norm of a gradient.
         ema: decay of the averaged weights that are saved instead; 0 for none.
+        turns: images are turned and mirrored at random, which makes eight of each.
         weights: dataset -> how often a batch is of it; equally often if left out.
     """
 
@@ -40,6 +43,7 @@ class CodecRecipe:
     betas: tuple[float, float] = (0.9, 0.999)
     clip: float = 1.0
     ema: float = 0.0
+    turns: bool = False
     weights: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -49,7 +53,7 @@ _TINY_IMAGE = {
     "patch": 8,
     "hidden_dims": 64,
     "multisurvey_projection_dims": 8,
-    "num_consecutive": 1,
+    "num_consecutive": 2,
 }
 _TINY_SPECTRUM = {
     "encoder_depths": (1, 1, 1, 1),
@@ -60,7 +64,17 @@ _TINY_SPECTRUM = {
 }
 
 CODECS: dict[str, CodecRecipe] = {
-    "image-tiny": CodecRecipe("image", "image_universal", _TINY_IMAGE, crop=96, steps=300, batch_size=16),
+    "image-tiny": CodecRecipe(
+        "image",
+        "image_universal",
+        _TINY_IMAGE,
+        crop=96,
+        steps=600,
+        batch_size=8,
+        learning_rate=2e-3,
+        warm_up=30,
+        turns=True,
+    ),
     "spectrum-tiny": CodecRecipe("spectrum", "spectrum", _TINY_SPECTRUM, steps=300, batch_size=16),
     "segmap-tiny": CodecRecipe(
         "segmap", "segmentation_map", {"encoder_output_dim": 64, "res_hidden_dims": 16}, steps=200, batch_size=16
@@ -85,6 +99,7 @@ CODECS: dict[str, CodecRecipe] = {
         learning_rate=5e-4,
         warm_up=1000,
         ema=0.999,
+        turns=True,
     ),
     "image-aion": CodecRecipe(
         "image",
@@ -108,3 +123,53 @@ CODECS: dict[str, CodecRecipe] = {
     ),
 }
 """Name -> recipe. The tiny ones are the demo's; the others have the published sizes and schedules."""
+
+
+@dataclass(frozen=True)
+class ModelRecipe:
+    """How an any-to-any model is made and trained.
+
+    Attributes:
+        model: of `training.model.config.ModelConfig`, but for the modalities.
+        modalities: keys; all that the data have if left out.
+        inputs, targets: budgets, tokens of an object.
+        target_counts: "full", as many targets as the budget lets be; ("beta", a, b), a random share of it, whose
+            distribution may have been that of (0.1, 1) for AION-1.
+        steps: of the optimiser. batch_size: objects a step, of all processes together.
+        learning_rate, warm_up: a linear rise over so many steps, then half a cosine to 0 at the last step.
+        weight_decay, betas: of AdamW; see `training.engine.optimiser` for what does not decay.
+        clip: largest norm of a gradient.
+        weights: modality -> what its tokens weigh in the loss; 1 if left out.
+        mixture: dataset -> how often an object is of it; by their numbers of objects if left out.
+        seed: of everything that is drawn.
+    """
+
+    model: Mapping[str, Any]
+    modalities: tuple[str, ...] = ()
+    inputs: int = 256
+    targets: int = 128
+    target_counts: Literal["full"] | tuple[str, float, float] = "full"
+    steps: int = 205_000
+    batch_size: int = 8192
+    learning_rate: float = 2e-4
+    warm_up: int = 20_500
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip: float = 1.0
+    weights: Mapping[str, float] = field(default_factory=dict)
+    mixture: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+
+
+def _sizes(dim: int, depth: int, heads: int) -> dict[str, int]:
+    return {"dim": dim, "encoder_depth": depth, "decoder_depth": depth, "heads": heads}
+
+
+MODELS: dict[str, ModelRecipe] = {
+    "test": ModelRecipe(_sizes(32, 2, 4), inputs=24, targets=16, steps=20, batch_size=8, learning_rate=3e-3, warm_up=5),
+    "demo": ModelRecipe(_sizes(128, 3, 4), steps=400, batch_size=16, learning_rate=1e-3, warm_up=40),
+    "base": ModelRecipe(_sizes(768, 12, 12)),
+    "large": ModelRecipe(_sizes(1024, 24, 16)),
+    "xlarge": ModelRecipe(_sizes(2048, 24, 32)),
+}
+"""Name -> recipe. Base, large and xlarge are AION-1's (arXiv 2510.17960); their warm-up, 10 %, and clip are a guess."""

@@ -10,9 +10,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BARE = "ragged model.anytoany model.files modalities recipes checkpoint token_shards inputs codecs train_codec".split()
-BARE += "views draws spans columns masking shuffle sources loader".split()
+BARE += "views draws spans columns masking shuffle sources loader pretrain evaluate scores baselines".split()
+ENGINE = "checkpoints feed flops forecast log loop meter optimiser parallel profile signals".split()
 CODECS = "bands catalogue image quantize scalar segmap spectrum".split()
-TRAINING = "batches maps fit quantiles tokens on_the_fly".split()
+TRAINING = "batches maps fit quantiles tokens on_the_fly score_codecs".split()
 CODE = """
 import sys
 class Absent:
@@ -29,7 +30,10 @@ ABSENT = "astropy healpy datasets dask distributed h5py requests aion PIL mocpy 
 
 @pytest.mark.parametrize(
     ("absent", "names"),
-    [(f"{ABSENT} xxhash", [*BARE, *(f"codecs.{name}" for name in CODECS)]), (ABSENT, TRAINING)],
+    [
+        (f"{ABSENT} xxhash", [*BARE, *(f"codecs.{name}" for name in CODECS), *(f"engine.{name}" for name in ENGINE)]),
+        (ABSENT, TRAINING),
+    ],
 )
 def test_training_imports_on_a_bare_machine(absent: str, names: list[str]) -> None:
     command = [sys.executable, "-c", CODE, absent, *(f"training.{name}" for name in names)]
