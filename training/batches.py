@@ -21,6 +21,7 @@ class Batches:
         kind: of codec. paths: of datasets that have a column of that name.
         weights: dataset -> how often; by the dataset's name in its stream.
         crop: pixels a side of images.
+        turns: turn and mirror images at random, a batch as one.
 
     Raises:
         UsageError: a dataset has no such column, or no objects.
@@ -37,8 +38,9 @@ class Batches:
         weights: Mapping[str, float] | None = None,
         split: str | None = None,
         threads: int | None = None,
+        turns: bool = False,
     ) -> None:
-        self.kind, self.seed = kind, seed
+        self.kind, self.seed, self.turns = kind, seed, turns
         self.streams: dict[str, Stream] = {}
         for path in paths:
             made = stream(
@@ -72,8 +74,8 @@ class Batches:
         name = random.Random(f"{self.seed}:{step}").choices(self.names, self.shares)[0]
         if name not in self._open:
             self._open[name] = _endless(self.streams[name])
-        batch = next(self._open[name])
-        return arguments(self.kind, batch)
+        given = arguments(self.kind, next(self._open[name]))
+        return turned(given, random.Random(f"{self.seed}:{step}:turn").randrange(8)) if self.turns else given
 
     def state(self) -> dict[str, Any]:
         """Where every stream is."""
@@ -99,6 +101,17 @@ class Batches:
 def _endless(made: Stream) -> Iterator[Any]:
     while True:
         yield from made
+
+
+def turned(given: dict[str, Any], way: int) -> dict[str, Any]:
+    """Images, their inverse variances and masks in one of the eight ways that a square has."""
+
+    def turn(planes: Any) -> Any:
+        planes = planes[..., ::-1] if way & 1 else planes
+        planes = planes[..., ::-1, :] if way & 2 else planes
+        return planes.swapaxes(-1, -2) if way & 4 else planes
+
+    return {name: turn(value) if getattr(value, "ndim", 0) == 4 else value for name, value in given.items()}
 
 
 def arguments(kind: str, batch: Any) -> dict[str, Any]:

@@ -10,7 +10,6 @@ step of a small model.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,6 @@ from crossmatch.stream.opening import record_sky
 from crossmatch.stream.runs import group_rows
 from training.shuffle import Places
 from training.sources import Ids, Kept, Rows
-from training.token_shards import ABOUT
 from training.tokens import encode, plan
 
 WINDOW = 256
@@ -49,23 +47,21 @@ class OnTheFly:
         codecs: Path,
         keys: Sequence[str] | None = None,
         split: str | None = None,
-        splits: Mapping[str, float] = SPLITS,
+        splits: Mapping[str, float] | None = None,
         *,
         device: str = "cpu",
         batch: int = 64,
         window: int = WINDOW,
     ) -> None:
-        self.plan = plan(path, codecs, keys)
-        for codec in self.plan.codecs.values():
-            codec.to(device)
+        self.plan = plan(path, codecs, keys, device=device)
         self.name, self.batch, self.window, self.kept_bytes = self.plan.name, batch, window, 0
         self.keys = tuple(dict.fromkeys(task.row.key for task in self.plan.tasks))
-        self.codecs: Mapping[str, str] = json.loads(self.plan.schema.metadata[ABOUT])["codecs"]
+        self.codecs: Mapping[str, str] = self.plan.about["codecs"]
         samples = self.plan.samples
         rows = np.arange(len(samples))
         if split is not None:
             sky = [record_sky(samples, number) for number in range(len(samples.sides))]
-            rows, _ = in_split(samples, sky, split, splits)
+            rows, _ = in_split(samples, sky, split, SPLITS if splits is None else splits)
         self._rows = rows
         self._begins, self.sizes = self._runs(rows)
         self.seconds, self.encoded = 0.0, 0
@@ -85,7 +81,7 @@ class OnTheFly:
         started = time.perf_counter()
         wanted, of = np.unique(self._begins[places.group] + places.row, return_inverse=True)
         ids, _, _ = encode(self.plan, self._rows[wanted], self.batch)
-        out = np.concatenate([ids[key] for key in self.keys], axis=1)[of]
+        out = np.concatenate([ids[key][:, 0] for key in self.keys], axis=1)[of]
         self.seconds += time.perf_counter() - started
         self.encoded += len(wanted)
         return out

@@ -44,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
         "--codecs", type=Path, metavar="DIR", help="that tokens must be of; datasets are encoded by them"
     )
     parser.add_argument("--split", help="train, validation or test: only that share of the sky")
+    parser.add_argument(
+        "--splits", type=splits, metavar="NAME=SHARE,...", help="of the sky; train=0.8,validation=0.1,test=0.1"
+    )
     parser.add_argument("--init", metavar="WEIGHTS", help="go on from a model: a folder, or ORG/NAME on the Hub")
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
     parser.add_argument("--batch-size", type=int, metavar="OBJECTS", help="a step, of all processes; the recipe's")
@@ -59,6 +62,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--profile", action="store_true", help="write OUT/trace.json of a few steps")
     parser.add_argument("--dry-run", action="store_true", help="say what would be trained and how long it takes; stop")
     return parser
+
+
+def splits(words: str) -> dict[str, float]:
+    """The shares of the sky that an option names."""
+    try:
+        return {name: float(share) for name, share in (part.split("=") for part in words.split(","))}
+    except ValueError as problem:
+        msg = f"{words!r}: give names and shares, such as train=0.8,test=0.2."
+        raise argparse.ArgumentTypeError(msg) from problem
 
 
 def _run(asked: argparse.Namespace) -> None:
@@ -114,7 +126,7 @@ def _feed(asked: argparse.Namespace, recipe: Any, model: Any, world: Any, accumu
     from training.engine import feed
 
     known = None if model is None else model.config.modalities
-    how = {"split": asked.split, "codecs": asked.codecs, "known": known}
+    how = {"split": asked.split, "splits": asked.splits, "codecs": asked.codecs, "known": known}
     return feed.opened(asked.data, recipe, world, accumulate=accumulate, **how)
 
 

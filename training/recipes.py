@@ -26,6 +26,7 @@ class CodecRecipe:
         learning_rate, warm_up, schedule, weight_decay, betas: of AdamW; steps of a linear rise, then the schedule.
         clip: largest norm of a gradient.
         ema: decay of the averaged weights that are saved instead; 0 for none.
+        turns: images are turned and mirrored at random, which makes eight of each.
         weights: dataset -> how often a batch is of it; equally often if left out.
     """
 
@@ -42,6 +43,7 @@ class CodecRecipe:
     betas: tuple[float, float] = (0.9, 0.999)
     clip: float = 1.0
     ema: float = 0.0
+    turns: bool = False
     weights: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -51,7 +53,7 @@ _TINY_IMAGE = {
     "patch": 8,
     "hidden_dims": 64,
     "multisurvey_projection_dims": 8,
-    "num_consecutive": 1,
+    "num_consecutive": 2,
 }
 _TINY_SPECTRUM = {
     "encoder_depths": (1, 1, 1, 1),
@@ -62,7 +64,17 @@ _TINY_SPECTRUM = {
 }
 
 CODECS: dict[str, CodecRecipe] = {
-    "image-tiny": CodecRecipe("image", "image_universal", _TINY_IMAGE, crop=96, steps=300, batch_size=16),
+    "image-tiny": CodecRecipe(
+        "image",
+        "image_universal",
+        _TINY_IMAGE,
+        crop=96,
+        steps=600,
+        batch_size=8,
+        learning_rate=2e-3,
+        warm_up=30,
+        turns=True,
+    ),
     "spectrum-tiny": CodecRecipe("spectrum", "spectrum", _TINY_SPECTRUM, steps=300, batch_size=16),
     "segmap-tiny": CodecRecipe(
         "segmap", "segmentation_map", {"encoder_output_dim": 64, "res_hidden_dims": 16}, steps=200, batch_size=16
@@ -87,6 +99,7 @@ CODECS: dict[str, CodecRecipe] = {
         learning_rate=5e-4,
         warm_up=1000,
         ema=0.999,
+        turns=True,
     ),
     "image-aion": CodecRecipe(
         "image",

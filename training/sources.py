@@ -122,7 +122,7 @@ class Shards:
         if not self.keys:
             raise UsageError(f"{folder} has {', '.join(tokens.keys)}, and none of {', '.join(keys or ())}.")
         self.codecs: Mapping[str, str] = tokens.about["codecs"]
-        self.views = int(tokens.about.get("views", 1))
+        self.views = tokens.views
         chosen = None if split is None else _chooser(split, splits)
         self._groups = [group for path in tokens.paths for group in _groups(path, self.views, chosen)]
         self.sizes: Sequence[int] = [group.count for group in self._groups]

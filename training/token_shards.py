@@ -65,21 +65,28 @@ class Tokens:
                 )
         self.keys = [key for key in MODALITIES if key in self.about["of"]]
 
+    @property
+    def views(self) -> int:
+        """Rows of each object, one after another: it is turned and mirrored in all but the first."""
+        return int(self.about.get("views", 1))
+
     def __len__(self) -> int:
-        return sum(pq.read_metadata(path).num_rows for path in self.paths)
+        """Objects."""
+        return sum(int(pq.read_metadata(path).num_rows) for path in self.paths) // self.views
 
     def batches(self, rows: int = ROW_GROUP, keys: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Rows in the order of the sky: key -> ids (rows, tokens), `ABSENT` where there are none; `object_id`.
+        """Objects in the order of the sky: key -> ids (rows, tokens), `ABSENT` where there are none; `object_id`.
 
-        Lists are filled with `ABSENT` up to the longest that the modality allows.
+        Of several views there is the first: the object as it is. Lists are filled with `ABSENT` up to the longest
+        that the modality allows.
         """
         wanted = list(self.keys if keys is None else keys)
         for path in self.paths:
             with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(rows, columns=["object_id", *wanted]):
+                for batch in file.iter_batches(rows * self.views, columns=["object_id", *wanted]):
                     yield {
-                        "object_id": batch["object_id"].to_pylist(),
-                        **{key: padded(key, batch[key]) for key in wanted},
+                        "object_id": batch["object_id"].to_pylist()[:: self.views],
+                        **{key: padded(key, batch[key])[:: self.views] for key in wanted},
                     }
 
 

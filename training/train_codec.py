@@ -94,7 +94,14 @@ def _batches(recipe: Any, asked: argparse.Namespace) -> Any:
         return Maps(asked.data, recipe.batch_size, asked.seed)
     weights = recipe.weights
     return Batches(
-        recipe.kind, asked.data, recipe.batch_size, asked.seed, crop=recipe.crop, weights=weights, split=asked.split
+        recipe.kind,
+        asked.data,
+        recipe.batch_size,
+        asked.seed,
+        crop=recipe.crop,
+        weights=weights,
+        split=asked.split,
+        turns=recipe.turns,
     )
 
 

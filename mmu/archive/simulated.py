@@ -11,6 +11,7 @@ import threading
 from concurrent.futures import CancelledError, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmu.archive.host import HostGate
 from mmu.archive.part import digests, sibling
@@ -18,17 +19,35 @@ from mmu.archive.protocol import Arrival, Closing, Order, Provenance
 from mmu.errors import AbsentUpstreamError, DownloadError
 from mmu.survey import Release, Survey
 
+if TYPE_CHECKING:
+    from mmu.simulate.sky import Sky
+
+NOISELESS = "noiseless"
+"""What follows the seed in the name of the source of a sky whose pixels have no noise."""
+
 
 class SimulatedSource(Closing):
-    """The simulated sky as this archive would serve it; files are made on request, in processes of their own."""
+    """The simulated sky as this archive would serve it; files are made on request, in processes of their own.
+
+    Args:
+        noise: of the pixels, in units of the survey's own; see `mmu.simulate.Sky`.
+    """
 
     host = ""
 
-    def __init__(self, survey: Survey, release: Release, seed: int | None = None, processes: int | None = None) -> None:
+    def __init__(
+        self,
+        survey: Survey,
+        release: Release,
+        seed: int | None = None,
+        processes: int | None = None,
+        *,
+        noise: float = 1.0,
+    ) -> None:
         from mmu.simulate.sky import Sky
 
-        self._survey, self._release, self._sky = survey, release, Sky() if seed is None else Sky(seed)
-        self.name = f"simulated:{self._sky.seed}"
+        self._survey, self._release, self._sky = survey, release, Sky(Sky().seed if seed is None else seed, noise=noise)
+        self.name = f"simulated:{self._sky.seed}{'' if noise else f':{NOISELESS}'}"
         self._processes = processes or os.cpu_count() or 1
         self._lock = threading.Lock()
         self._files: frozenset[str] | None = None
@@ -53,7 +72,7 @@ class SimulatedSource(Closing):
             stale.unlink(missing_ok=True)
         draft = sibling(part, f".{os.getpid()}.tmp")  # a worker that outlives a killed run has another name to write to
         try:
-            self._workers().submit(_render, self._survey.module, path, self._sky.seed, str(draft), order.query).result()
+            self._workers().submit(_render, self._survey.module, path, self._sky, str(draft), order.query).result()
         except (BrokenProcessPool, CancelledError) as problem:
             self._drop_pool()
             msg = f"The process that was making {path} for the simulated archive died or was stopped; run again."
@@ -103,12 +122,10 @@ def _follow_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _render(module: str, path: str, seed: int, destination: str, query: str = "") -> None:
+def _render(module: str, path: str, sky: Sky, destination: str, query: str = "") -> None:
     """In a worker: make one file of the simulated archive."""
-    from mmu.simulate.sky import Sky
-
     simulator = importlib.import_module(f"{module}.simulate")
     if query:
-        simulator.answer(path, query, Sky(seed), Path(destination))
+        simulator.answer(path, query, sky, Path(destination))
     else:
-        simulator.write(path, Sky(seed), Path(destination))
+        simulator.write(path, sky, Path(destination))

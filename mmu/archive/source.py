@@ -13,13 +13,13 @@ from mmu.archive.host import HostGate
 from mmu.archive.http import HttpClient, Message, Patience, is_loopback
 from mmu.archive.part import Part, Version, digests, modified, safe_join
 from mmu.archive.protocol import Arrival, Closing, Order, Provenance, Source
-from mmu.archive.simulated import SimulatedSource
+from mmu.archive.simulated import NOISELESS, SimulatedSource
 from mmu.archive.status import Again, Withheld
 from mmu.errors import AbsentUpstreamError, DownloadError, UsageError
 from mmu.survey import Release, Service, Survey
 
 FORMS = (
-    "nothing (the archive itself), https://HOST/PATH (a mirror), simulated or simulated:SEED, "
+    "nothing (the archive itself), https://HOST/PATH (a mirror), simulated or simulated:SEED[:noiseless], "
     "or a local folder in the archive's own layout"
 )
 _PROGRESS = 1 << 16
@@ -199,9 +199,12 @@ def open_source(text: str | None, survey: Survey, release: Release) -> Source:
         return HttpSource(survey.root, None, hosts, credentials, advice, survey.service, survey.absent)
     form, colon, rest = text.partition(":")
     if form == "simulated":
-        if colon and not (rest.isascii() and rest.isdigit()):
+        seed, second, word = rest.partition(":")
+        if colon and not (seed.isascii() and seed.isdigit()):
             raise UsageError(f"simulated:{rest!r} needs a whole number as seed; a source is {FORMS}.")
-        return SimulatedSource(survey, release, int(rest) if colon else None)
+        if second and word != NOISELESS:
+            raise UsageError(f"simulated:{rest!r} may say only {NOISELESS!r} after the seed; a source is {FORMS}.")
+        return SimulatedSource(survey, release, int(seed) if colon else None, noise=0.0 if second else 1.0)
     if form.lower() in ("http", "https"):
         return HttpSource(text, absent=survey.absent)
     if not text or "://" in text or not Path(text).is_dir():

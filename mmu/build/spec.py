@@ -23,7 +23,8 @@ class BuildSpec:
     """One build: which objects of which release, from where, into which folder.
 
     Attributes:
-        source: None for the public archive, a mirror's URL, a folder in the archive's layout, or "simulated".
+        source: None for the public archive, a mirror's URL, a folder in the archive's layout, or "simulated"
+            ("simulated:SEED", "simulated:SEED:noiseless" for pixels as they truly are).
         regions: what parts of the sky; their union. More than one only through `--add`.
         ids: only these object_ids.
         max_objects: stop once that many rows are selected, walking the units in name order.

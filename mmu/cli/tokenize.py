@@ -34,7 +34,15 @@ def tokenize(
     batch_size: Annotated[
         int, typer.Option("--batch-size", "-b", metavar="N", help="Objects that are encoded at once.")
     ] = 64,
+    views: Annotated[
+        int, typer.Option(metavar="N", help="8 for objects turned by quarters and mirrored too, a row each.")
+    ] = 1,
     threads: Annotated[int, typer.Option(metavar="N", help="Partitions at a time.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", "-j", metavar="N", help="Processes, a partition at a time each, instead of threads."),
+    ] = None,
+    scheduler: o.Scheduler = None,
     device: Annotated[str, typer.Option(metavar="DEVICE", help="Where codecs run: cpu, cuda, ...")] = "cpu",
     data: o.Data = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and stop.")] = False,
@@ -51,16 +59,15 @@ def tokenize(
     """
     if data is not None:
         os.environ["MMU_DATA"] = str(data.absolute())
-    tokens = importlib.import_module("training.tokens")
+    tokens, work = importlib.import_module("training.tokens"), importlib.import_module("crossmatch.work")
+    where = None if workers is None and scheduler is None else work.Where(workers, scheduler)
     console = Console(highlight=False, soft_wrap=True)
     for path in paths:
-        plan = tokens.plan(path, codecs, only.split(",") if only else None)
+        plan = tokens.plan(path, codecs.absolute(), only.split(",") if only else None, views=views, device=device)
         _describe(plan, console)
         if dry_run:
             continue
-        for codec in plan.codecs.values():
-            codec.to(device)
-        _write(tokens, plan, out, console, batch_size, threads)
+        _write(tokens, plan, out, console, {"batch": batch_size, "threads": threads, "where": where})
 
 
 def _describe(plan: Any, console: Console) -> None:
@@ -70,7 +77,7 @@ def _describe(plan: Any, console: Console) -> None:
     console.print(f"  {' '.join(keys)}", markup=False)
 
 
-def _write(tokens: Any, plan: Any, out: Path, console: Console, batch_size: int, threads: int) -> None:
+def _write(tokens: Any, plan: Any, out: Path, console: Console, how: dict[str, Any]) -> None:
     from mmu.build.progress import human_bytes
 
     started = time.perf_counter()
@@ -78,11 +85,11 @@ def _write(tokens: Any, plan: Any, out: Path, console: Console, batch_size: int,
 
     def settled(shard: Any) -> None:
         done[0] += 1
-        done[1] += shard.rows
+        done[1] += shard.objects
         rate = done[1] / (time.perf_counter() - started)
         console.print(f"  {done[0]} of {len(plan.leaves)} partitions, {done[1]:,} objects, {rate:,.1f} objects/s")
 
-    shards = tokens.tokenise(plan, out, batch=batch_size, threads=threads, settled=settled)
+    shards = tokens.tokenise(plan, out.absolute(), settled=settled, **how)
     size = sum(shard.bytes for shard in shards)
-    told = f"{sum(shard.rows for shard in shards):,} objects, {human_bytes(size)} in {len(shards):,} shards"
+    told = f"{sum(shard.objects for shard in shards):,} objects, {human_bytes(size)} in {len(shards):,} shards"
     console.print(f"{out / plan.name}: {told}", markup=False)

@@ -59,14 +59,24 @@ DEFAULT = (
 
 @dataclass(frozen=True)
 class Sky:
-    """The truth of one seed. Answers are structured arrays of `OBJECT`, ordered by `true_id`."""
+    """The truth of one seed. Answers are structured arrays of `OBJECT`, ordered by `true_id`.
+
+    Attributes:
+        noise: of the pixels of images, spectra and cubes, in units of each survey's own; with 0 they are the truth that
+            the survey looks at, for the same objects, under the same masks and inverse variances, and in the same
+            catalogues, whose measurements keep their errors.
+    """
 
     seed: int = 2026
     fields: tuple[Field, ...] = DEFAULT
+    noise: float = 1.0
 
     def __post_init__(self) -> None:
         if self.seed < 0:
             msg = f"seed: got {self.seed}; allowed is any integer from 0"
+            raise ValueError(msg)
+        if not 0 <= self.noise < float("inf"):
+            msg = f"noise: got {self.noise}; allowed is any number from 0"
             raise ValueError(msg)
 
     def cells(self) -> npt.NDArray[np.int64]:

@@ -116,7 +116,7 @@ def _arm(spec: Release, sky: Sky, program: str, pixel: int, arm: str) -> tuple[A
     flux[real] = light * fibre_share(observed.objects[real])[:, None]
     noise = _sky_noise(wave) * np.sqrt(90.0 / observed.tsnr2["TSNR2_LRG"].astype(float))[:, None]
     ivar = 1 / (noise**2 + (0.01 * flux) ** 2)
-    flux += rng.standard_normal(flux.shape, dtype=np.float32) / np.sqrt(ivar)
+    flux += sky.noise * rng.standard_normal(flux.shape, dtype=np.float32) / np.sqrt(ivar)
     mask = np.where(rng.random(flux.shape, dtype=np.float32) < 0.002, COSMIC, 0)
     column, width = int(rng.integers(100, len(wave) - 100)), 12
     mask[observed.fibre % 20 == 0, column : column + width] |= BADCOLUMN

@@ -94,7 +94,7 @@ def picture(sky: Sky, galaxy: np.void, scale: float) -> Bytes:
     planes = []
     for band, gain in GAINS.items():
         plane = noiseless_image(sky, float(galaxy["ra"]), float(galaxy["dec"]), SIDE, band, FWHM_ARCSEC[band], scale)
-        planes.append((plane / scale**2 * 0.0686 + rng.normal(0, NOISE, plane.shape)) * gain)
+        planes.append((plane / scale**2 * 0.0686 + sky.noise * rng.normal(0, NOISE, plane.shape)) * gain)
     colours = np.stack(planes, axis=2)[::-1]
     mean = np.maximum(colours.mean(axis=2, keepdims=True), 1e-6)
     return np.asarray(np.clip(colours * np.arcsinh(mean * 40.0) / mean * 80.0 + 8.0, 0, 255), dtype=np.uint8)

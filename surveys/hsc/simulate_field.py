@@ -154,7 +154,7 @@ def coadd(sky: Sky, rerun: str, band: str) -> tuple[Plane, Bits, Plane]:
     tilt = 1 + 0.2 * np.sin(np.arange(SIDE) / 300)[:, None] * np.cos(np.arange(SIDE) / 450)
     variance = (sky_variance * tilt + 2e-4 * np.maximum(truth, 0)).astype(np.float32)
     noise = rng.standard_normal((SIDE, SIDE), dtype=np.float32)
-    image = truth + noise * np.sqrt(variance)
+    image = truth + noise * np.float32(sky.noise) * np.sqrt(variance)
     mask = np.where(truth > 2 * np.sqrt(variance), 1 << PLANES["DETECTED"], 0).astype(np.int32)
     mask[truth > FULL_WELL * sky_variance] |= (1 << PLANES["SAT"]) | (1 << PLANES["INTRP"])
     column, row = rng.integers(100, SIDE - 120, 2)

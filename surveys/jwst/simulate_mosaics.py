@@ -194,7 +194,7 @@ def image_plane(mosaic: Mosaic, sky: Sky, band: str) -> Plane:
     weight, plane = weight_plane(mosaic, sky, band), model_plane(mosaic, sky, band)
     gain = exposure_counts(mosaic, band) * np.float32(int(EXPOSURE_SECONDS) * count_rate(band))
     noise = generator(sky.seed, "pixels", mosaic.name, band).standard_normal(plane.shape, dtype=np.float32)
-    noise *= np.sqrt(1 / np.maximum(weight, 1) + plane / np.maximum(gain, 1))
+    noise *= np.float32(sky.noise) * np.sqrt(1 / np.maximum(weight, 1) + plane / np.maximum(gain, 1))
     plane += noise
     plane[weight == 0] = 0
     step = np.float32(2.0 ** np.floor(np.log2(weight.max() ** -0.5 / 16)))

@@ -138,6 +138,7 @@ def image_plane(spec: Release, sky: Sky, brick: Brick, band: str) -> Plane:
     ivar = ivar_plane(spec, sky, brick, band)
     rng = generator(sky.seed, "pixels", spec.folder, brick.id, band)
     noise = rng.standard_normal((PIXELS, PIXELS), dtype=np.float32)
+    noise *= np.float32(sky.noise)
     noise /= np.sqrt(np.maximum(ivar, 1.0))
     noise += model_plane(spec, sky, brick, band)
     noise[ivar == 0] = 0.0

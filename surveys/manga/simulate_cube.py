@@ -105,7 +105,9 @@ def observed(sky: Sky, target: Target) -> tuple[Plane, Plane, Plane]:
     mask[:, covered] |= np.where(cosmic, DONOTUSE, 0).astype(np.int32)
     flux = np.zeros(mask.shape, np.float32)
     sigma = noise_sigma().astype(np.float32)[:, None] / np.sqrt(weight[covered]).astype(np.float32)
-    seen = model(target)[:, covered] + rng.standard_normal(sigma.shape, dtype=np.float32) * sigma
+    seen = model(target)[:, covered] + rng.standard_normal(sigma.shape, dtype=np.float32) * sigma * np.float32(
+        sky.noise
+    )
     flux[:, covered] = _rounded(seen, "flux")
     flux[ivar == 0] = 0
     return flux, ivar, mask
@@ -150,7 +152,7 @@ def _images(sky: Sky, target: Target) -> list[Any]:
     offset = np.arange(target.side) - target.side // 2
     for band in "griz":
         light = share_of_light(target, band) * float(nanomaggies(target.truth[f"mag_{band}"]))
-        plane = np.where(weight > 0, light + rng.normal(0, 0.002, light.shape), 0).astype(np.float32)
+        plane = np.where(weight > 0, light + sky.noise * rng.normal(0, 0.002, light.shape), 0).astype(np.float32)
         width = fwhm_arcsec(target, band) / SCALE / 2.3548
         psf = np.exp(-0.5 * (offset[:, None] ** 2 + offset**2) / width**2)
         for kind, data in (("IMG", plane), ("PSF", (psf / psf.sum()).astype(np.float32))):

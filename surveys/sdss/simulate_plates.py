@@ -152,7 +152,7 @@ def fibre(plate: Plate, sky: Sky, number: int) -> Planes:
     sky_flux = 3 * noise + 40 * lines
     noise = np.where(lines, 4 * noise, noise)
     ivar = 1 / (noise**2 + (0.015 * light) ** 2)
-    flux = light + rng.standard_normal(plate.pixels) / np.sqrt(ivar)
+    flux = light + sky.noise * rng.standard_normal(plate.pixels) / np.sqrt(ivar)
     return {"flux": flux.astype("f4"), "wdisp": wdisp.astype("f4"), "sky": sky_flux.astype("f4"),
             **_flagged(plate, rng, ivar, lines, light, drilled(plate, sky).target[number - 1])}  # fmt: skip
 

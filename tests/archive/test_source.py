@@ -55,6 +55,7 @@ class TestForms:
             ("http://[::1]:8000", HttpSource, "http://[::1]:8000/", "[::1]:8000"),
             ("simulated", SimulatedSource, "simulated:2026", ""),
             ("simulated:7", SimulatedSource, "simulated:7", ""),
+            ("simulated:7:noiseless", SimulatedSource, "simulated:7:noiseless", ""),
         ],
     )
     def test_each_is_known_by_its_name(self, text: str | None, kind: type, name: str, host: str) -> None:
@@ -80,6 +81,9 @@ class TestForms:
             "simulated:-1",
             "simulated:",
             "simulated:²",
+            "simulated:7:",
+            "simulated:7:loud",
+            "simulated:noiseless",
             "https:///x",
         ],
     )

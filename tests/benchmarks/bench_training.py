@@ -27,10 +27,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 import torch
-from training.engine import flops
-from training.masking import Masking
 
 from training.codecs import ABSENT
+from training.engine import flops
+from training.masking import Masking
 from training.modalities import MODALITIES
 from training.model.agreement import KEYS
 from training.model.anytoany import AnyToAny
@@ -60,7 +60,7 @@ def tokens(count: int, only: str | None = None) -> dict[str, Any]:
     random = np.random.default_rng(1)
     shares = np.array([share for share, _ in SURVEYS.values()])
     of = random.choice(len(SURVEYS), count, p=shares) if only is None else np.full(count, list(SURVEYS).index(only))
-    out = {}
+    out: dict[str, Any] = {}
     for number, (_, keys) in enumerate(SURVEYS.values()):
         for key in keys:
             row = MODALITIES[key]
@@ -126,7 +126,7 @@ def as_published(batch: Batch) -> dict[str, dict[str, torch.Tensor]]:
     for side, name in ((batch.inputs, "input_mask"), (batch.targets, "target_mask")):
         objects = torch.repeat_interleave(torch.arange(count), side.objects.offsets.long().diff())
         ids = side.ids if side is batch.inputs else batch.targets.labels
-        for number in side.rows.unique().tolist():
+        for number in sorted(set(side.rows.tolist())):
             row = list(MODALITIES.values())[number]
             shape = (count, row.tokens)
             empty = {
@@ -167,7 +167,7 @@ def encoders(times: int) -> None:
     from tests.training.codecs.published import ours as load
 
     bands = ["DES-G", "DES-R", "DES-I", "DES-Z"]
-    full = {
+    full: dict[str, dict[str, Any]] = {
         "image": {"quantizer_levels": [7, 5, 5, 5, 5], "hidden_dims": 512, "multisurvey_projection_dims": 54,
                   "n_compressions": 2, "num_consecutive": 4, "embedding_dim": 5, "range_compression_factor": 0.01,
                   "mult_factor": 10.0},
@@ -177,13 +177,13 @@ def encoders(times: int) -> None:
     for name, config_ in full.items():
         reference = peer(name, **config_)
         with tempfile.TemporaryDirectory() as folder:
-            own = load(name, reference, Path(folder), compat=None)
+            own: Any = load(name, reference, Path(folder), compat=None)
         count = 4 if name == "image" else 8
         if name == "image":
             image = images(bands, count=3, side=96)
             flux = image.flux.repeat(2, 1, 1, 1)[:count]
-            theirs_of = lambda: reference.encode(type(image)(flux=flux.clone(), bands=bands))  # noqa: E731, B023
-            ours_of = lambda: own.encode(flux, bands)  # noqa: E731, B023
+            theirs_of: Callable[[], Any] = lambda: reference.encode(type(image)(flux=flux.clone(), bands=bands))  # noqa: E731, B023
+            ours_of: Callable[[], Any] = lambda: own.encode(flux, bands)  # noqa: E731, B023
         else:
             from aion.modalities import DESISpectrum
 

@@ -15,6 +15,7 @@ import torch
 
 import mmu
 from crossmatch.api import crossmatch
+from crossmatch.stream.choice import SPLITS
 from mmu.errors import UsageError
 from tests.training import token_sets as sets
 from training.loader import Loader
@@ -207,7 +208,6 @@ def test_steps_are_ready_before_they_are_asked_for(folders: dict[str, Path]) -> 
     assert step.seconds > 0
     assert made.wait() > 0
     assert step.batches[0].inputs.ids.device == torch.device("cpu")
-    torch.utils.data.get_worker_info()
     iterator.close()  # type: ignore[attr-defined]
 
 
@@ -229,6 +229,27 @@ def test_on_the_fly_gives_the_tokens_of_shards(
     train, test = (OnTheFly(str(sky["desi"]), codecs_folder, ["tok_z"], split) for split in ("train", "test"))
     for source, split in ((train, "train"), (test, "test")):
         assert sum(source.sizes) == sum(Shards(folders["desi"], split=split).sizes)
+
+
+def test_a_view_is_drawn_of_each_object_and_another_in_another_epoch(
+    sky: dict[str, Path], codecs_folder: Path, tmp_path: Path
+) -> None:
+    keys = ["tok_image12_legacysurvey", "tok_flux_g"]
+    tokenise(plan(str(sky["legacysurvey"]), codecs_folder, keys, views=8), tmp_path)
+    source = Shards(tmp_path / "legacysurvey")
+    assert sum(source.sizes) == 24
+    table = mmu.open(tmp_path / "legacysurvey").table("all")
+    images = np.array(table[keys[0]].to_pylist(), np.int16).reshape(24, 8, 144)
+    made = Loader([source], MASKING, batch_size=24, seed=0)
+    found = []
+    for epoch in range(3):
+        got = made.tokens(24 * epoch + np.arange(24))[keys[0]]
+        same = (got[:, None, None] == images).all(3)
+        assert np.array_equal(np.sort(np.argmax(same.any(2), axis=1)), np.arange(24))
+        found.append(got[np.argsort(np.argmax(same.any(2), axis=1))])
+    assert not np.array_equal(found[0], found[1])
+    assert not np.array_equal(found[1], found[2])
+    assert sum(sum(Shards(tmp_path / "legacysurvey", split=split).sizes) for split in SPLITS) == 24
 
 
 def test_a_masking_that_skips_is_counted(folders: dict[str, Path]) -> None:

@@ -14,8 +14,10 @@ from typer.testing import CliRunner
 
 import mmu
 from crossmatch.api import crossmatch
+from crossmatch.materialize import materialize
+from crossmatch.work import Where
 from mmu.cli import app
-from mmu.errors import FormatError, UsageError
+from mmu.errors import FormatError, MmuError, UsageError
 from training import codecs
 from training.codecs import ABSENT
 from training.modalities import CATALOGUE_RESERVED, MODALITIES, VERSION
@@ -124,7 +126,7 @@ def test_a_codec_of_another_modality_is_refused(sky: dict[str, Path], codecs_fol
     other = tmp_path / "codecs"
     shutil.copytree(codecs_folder / "EBV", other / "segmentation_map")
     made = plan(str(sky["legacysurvey"]), other, ["tok_segmap"])
-    with pytest.raises((UsageError, TypeError)):
+    with pytest.raises((MmuError, TypeError)):
         tokenise(made, tmp_path / "out")
 
 
@@ -149,6 +151,55 @@ def test_matched_datasets_have_the_ids_of_both(sky: dict[str, Path], codecs_fold
     assert z[found, 0].tolist() == wanted
 
 
+def test_pairs_that_are_written_out_have_the_ids_of_their_match(
+    sky: dict[str, Path], codecs_folder: Path, tmp_path: Path
+) -> None:
+    materialize(crossmatch(str(sky["legacysurvey"]), str(sky["desi"]), out=tmp_path / "ls_x_desi"))
+    tables = []
+    for path, out in (("ls_x_desi", "one"), ("ls_x_desi/pairs", "other")):
+        tokenise(plan(str(tmp_path / path), codecs_folder), tmp_path / out)
+        tables.append(mmu.open(tmp_path / out / Path(path).name).table("all"))
+    assert len(tables[0]) == 12
+    assert {"catalog", "tok_segmap", "tok_image12_legacysurvey", "tok_spectrum_desi"} < set(tables[0].schema.names)
+    assert tables[0].schema.names == tables[1].schema.names
+    for name in tables[0].schema.names:
+        if name not in ("ra", "dec"):
+            assert tables[0][name].to_pylist() == tables[1][name].to_pylist(), name
+
+
+@pytest.mark.slow
+def test_processes_write_the_same_bytes(
+    sky: dict[str, Path], codecs_folder: Path, tokens: Path, tmp_path: Path
+) -> None:
+    tokenise(plan(str(sky["legacysurvey"]), codecs_folder), tmp_path, batch=3, where=Where(workers=1))
+    for path in tokens.rglob("*"):
+        if path.is_file():
+            assert (tmp_path / "legacysurvey" / path.relative_to(tokens)).read_bytes() == path.read_bytes()
+
+
+def test_views_are_what_codecs_see_of_turned_images(
+    sky: dict[str, Path], codecs_folder: Path, tokens: Path, tmp_path: Path
+) -> None:
+    tokenise(plan(str(sky["legacysurvey"]), codecs_folder, views=8), tmp_path)
+    table = mmu.open(tmp_path / "legacysurvey").table("all")
+    assert table["view"].to_pylist() == [*range(8)] * 24
+    assert table["object_id"].to_pylist()[::8] == table["object_id"].to_pylist()[7::8]
+    plain, first = whole(tokens), whole(tmp_path / "legacysurvey")
+    assert len(Tokens(tmp_path / "legacysurvey")) == 24
+    assert all(np.array_equal(plain[key], first[key]) for key in plain)
+    for key in ("tok_flux_g", "tok_ebv"):
+        assert table[key].to_pylist()[3::8] == table[key].to_pylist()[::8]
+    codec, dataset = codecs.load(codecs_folder / "image_universal"), mmu.open(sky["legacysurvey"])
+    record = dataset.record(table["object_id"][0].as_py())["image"]
+    for view in (1, 6):
+        given = {name: np.rot90(record[name], view % 4, (1, 2)) for name in ("flux", "ivar", "mask")}
+        given = {name: np.ascontiguousarray(of[..., ::-1] if view > 3 else of)[None] for name, of in given.items()}
+        ids = codec.encode(**given, psf_fwhm=record["psf_fwhm"][None], bands=list(record["band"]))
+        assert table["tok_image12_legacysurvey"][view].as_py() == ids[0].tolist()
+    with pytest.raises(UsageError, match="give 1, or 8"):
+        plan(str(sky["legacysurvey"]), codecs_folder, views=4)
+
+
 def test_the_command_line(sky: dict[str, Path], codecs_folder: Path, tmp_path: Path) -> None:
     run, given = CliRunner(), [str(sky["desi"]), "--codecs", str(codecs_folder), "--out", str(tmp_path)]
     done = run.invoke(app, ["tokenize", *given, "--dry-run"])
@@ -159,6 +210,10 @@ def test_the_command_line(sky: dict[str, Path], codecs_folder: Path, tmp_path: P
     assert done.exit_code == 0, done.output
     assert "12 objects" in done.output
     assert Tokens(tmp_path / "desi").keys == ["tok_z", "tok_redshift"]
+    done = run.invoke(app, ["tokenize", *given, "--only", "tok_z,tok_redshift", "--workers", "0"])
+    assert "12 objects" in done.output, done.output
+    done = run.invoke(app, ["tokenize", *given, "--only", "tok_z,tok_redshift", "--views", "8"])
+    assert "give another --out" in str(done.exception)
     done = run.invoke(app, ["tokenize", *given, "--only", "tok_zz"])
     assert isinstance(done.exception, UsageError)
     done = run.invoke(app, ["tokenize", str(sky["desi"]), "--codecs", str(tmp_path / "none"), "--out", str(tmp_path)])

@@ -23,14 +23,16 @@ from training.codecs.bands import PUBLISHED, Band, find
 from training.codecs.codec import Codec, Loss, flags, remember, whole
 from training.codecs.magvit import MagVit, Patches
 from training.codecs.projection import AnyBands, FixedBands
-from training.codecs.quantize import ABSENT, FSQ
+from training.codecs.quantize import ABSENT, FSQ, Spread
 
 SIZE = 96
 """Pixels a side that the published codec looks at."""
-AMPLITUDE = 0.2
+AMPLITUDE = 1.0
 """Compressed flux of the universal codec, over arcsinh(flux / noise)."""
-FLOOR = 0.1
+FLOOR = 0.2
 """Relative error that fluxes have at least, in the loss."""
+SAME = 1e-3
+"""Difference of compressed fluxes below which a slope between them is one at a point."""
 LEAST = 32
 """Pixels a side that the universal codec needs."""
 
@@ -87,7 +89,7 @@ class ImageCodec(Codec):
         self.universal = channels == "universal"
         width = multisurvey_projection_dims
         if self.universal:
-            self.bands = AnyBands(width)
+            self.bands, self.spread = AnyBands(width), Spread(embedding_dim)
         else:
             self.subsample_in = FixedBands(len(PUBLISHED), width)
             self.subsample_out = FixedBands(width, len(PUBLISHED))
@@ -177,20 +179,25 @@ class ImageCodec(Codec):
 
         Undoing the arcsinh of a network's output instead would turn a 5 into 3e19. Errors count as `FLOOR` of the flux
         at least, or a few pixels of bright stars, with signal to noise of thousands, would be all that is learned.
+        The universal codec takes the logarithm of each image's, as those of a deep survey would drown the others.
         """
         given = self.prepare(flux, bands, ivar, mask, present, psf_fwhm)
         latents = self.latents(given)
         vectors, extra = self.quantizer(latents)
+        if self.universal and self.training:
+            vectors = self.quantizer.half_rounded(latents)
         rows, columns = given.planes.shape[2:]
         planes = self.planes(vectors, given.bands, given.psf_fwhm)[..., :rows, :columns]
         inverse = self._cropped(whole("ivar", ivar)).to(planes) * _units(given.bands, planes).square()
-        truth, slope = self._expanded(given.planes, given.bands), self._slope(given.planes, given.bands)
+        truth = self._expanded(given.planes, given.bands)
+        slope = self._secant(planes, given, truth) if self.universal else self._slope(given.planes, given.bands)
         weights = slope.square() * inverse / (1 + inverse * (FLOOR * truth).square())
         weights = torch.where(given.valid, weights, 0.0)
-        count = given.valid.sum().clamp(min=1)
-        chi_square = (weights * (planes - given.planes).square()).sum() / count
+        each, counts = (weights * (planes - given.planes).square()).flatten(1).sum(1), given.valid.flatten(1).sum(1)
+        chi_square = each.sum() / counts.sum().clamp(min=1)
+        fit = (each / counts.clamp(min=1)).clamp(min=1e-6).log().mean() if self.universal else chi_square
         ids = self.quantizer.encode(latents.detach()).flatten(1)
-        return Loss(0.5 * chi_square + extra, ids, chi_square.detach())
+        return Loss(0.5 * fit + extra, ids, chi_square.detach())
 
     def prepare(self, flux: Any, bands: Sequence[str], ivar: Any, mask: Any, present: Any, psf_fwhm: Any) -> Prepared:
         """Check, crop or pad, bound, bring to nanomaggies and compress; nothing is written into what is given."""
@@ -231,7 +238,8 @@ class ImageCodec(Codec):
             present = torch.zeros(len(planes), len(PUBLISHED), dtype=torch.bool, device=planes.device)
             present[:, index] = given.present | ~given.present.any(1, keepdim=True)
             x = self.subsample_in(planes, present)
-        return self.pre_quant_proj(self.model.encode(x))  # type: ignore[no-any-return]
+        latents: Tensor = self.pre_quant_proj(self.model.encode(x))
+        return self.spread(latents) if self.universal else latents
 
     def planes(self, vectors: Tensor, bands: list[Band], psf_fwhm: Tensor | None = None) -> Tensor:
         """Compressed fluxes of quantised vectors, (batch, bands, rows, columns)."""
@@ -273,6 +281,17 @@ class ImageCodec(Codec):
             return torch.sinh(planes / self.gain / self.softening) * self.softening
         soft, amplitude = self._soft(bands, planes)
         return torch.sinh(planes / amplitude) * soft
+
+    @torch.no_grad()
+    def _secant(self, planes: Tensor, given: Prepared, truth: Tensor) -> Tensor:
+        """By how many nanomaggies the flux grows between the truth and a reconstruction: their mean slope.
+
+        That at the truth alone would let a faint pixel shine like a star for little.
+        """
+        largest = self._largest(given.bands)
+        bounded, off = planes.clamp(-largest, largest), planes - given.planes
+        exact = (self._expanded(bounded, given.bands) - truth) / torch.where(off.abs() > SAME, off, 1.0)
+        return torch.where(off.abs() > SAME, exact, self._slope(given.planes, given.bands))
 
     def _slope(self, planes: Tensor, bands: list[Band]) -> Tensor:
         """By how many nanomaggies a flux grows with its compressed value."""

@@ -137,23 +137,46 @@ class MagVit(nn.Module):
         return self.conv_out(x)  # type: ignore[no-any-return]
 
 
+class Neighbours(nn.Module):
+    """x plus what a place and those around it say.
+
+    Unlike `ResidualUnit` it has no gates, which take thousands of steps to open: more than a small run has.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        last = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(last.weight)
+        self.net = nn.Sequential(ChannelNorm(channels), SameConv(channels, channels, 3), nn.SiLU(), last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As given."""
+        return self.net(x) + x  # type: ignore[no-any-return]
+
+
 class Patches(nn.Module):
     """Each patch becomes one vector at once, and residual units see only those: cheap enough for a CPU."""
 
     def __init__(self, channels_in: int, hidden: int, patch: int, units: int) -> None:
         super().__init__()
         self.stride = patch
-        self.encoder = nn.Sequential(
-            nn.Conv2d(channels_in, hidden, patch, stride=patch), _units(hidden, units), ChannelNorm(hidden)
+        self.patch_in, self.patch_out = (
+            nn.Linear(channels_in * patch**2, hidden),
+            nn.Linear(hidden, channels_in * patch**2),
         )
-        self.decoder = nn.Sequential(
-            _units(hidden, units), nn.Conv2d(hidden, channels_in * patch**2, 1), nn.PixelShuffle(patch)
-        )
+        self.encoder = nn.Sequential(*[Neighbours(hidden) for _ in range(units)], ChannelNorm(hidden))
+        nn.init.zeros_(self.patch_out.weight)
+        self.decoder = nn.Sequential(*[Neighbours(hidden) for _ in range(units)])
 
     def encode(self, x: Tensor) -> Tensor:
         """(batch, channels, rows, columns) -> (batch, hidden, rows / patch, columns / patch)."""
-        return self.encoder(x)  # type: ignore[no-any-return]
+        batch, channels, rows, columns = x.shape
+        side = self.stride
+        parts = x.view(batch, channels, rows // side, side, columns // side, side).permute(0, 2, 4, 1, 3, 5)
+        return self.encoder(self.patch_in(parts.flatten(3)).movedim(-1, 1))  # type: ignore[no-any-return]
 
     def decode(self, x: Tensor) -> Tensor:
         """(batch, hidden, rows, columns) -> (batch, channels, rows x patch, columns x patch)."""
-        return self.decoder(x)  # type: ignore[no-any-return]
+        side = self.stride
+        parts = self.patch_out(self.decoder(x).movedim(1, -1)).unflatten(-1, (-1, side, side))
+        return parts.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)  # type: ignore[no-any-return]

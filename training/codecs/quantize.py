@@ -41,15 +41,25 @@ class FSQ(nn.Module):
 
     def _rounded(self, vectors: Tensor) -> Tensor:
         """Level numbers about 0, channels last; gradients as if nothing had been rounded."""
+        bounded = self._bounded(vectors)
+        return bounded + (bounded.round() - bounded).detach()
+
+    def _bounded(self, vectors: Tensor) -> Tensor:
+        """The same before they are rounded."""
         half = (self.levels - 1) * (1 + self.eps) / 2
         offset = torch.where(self.levels % 2 == 1, 0.0, 0.5)
-        bounded = torch.tanh(vectors + torch.atanh(offset / half)) * half - offset
-        return bounded + (bounded.round() - bounded).detach()
+        return torch.tanh(vectors + torch.atanh(offset / half)) * half - offset
 
     def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """The nearest code vectors, with values in [-1, 1], and a loss of 0."""
         rounded = self._rounded(vectors.movedim(1, -1))
         return (rounded / (self.levels // 2)).movedim(-1, 1), vectors.new_zeros(())
+
+    def half_rounded(self, vectors: Tensor) -> Tensor:
+        """As `forward`, but every second of the batch is left unrounded: its gradients are true ones, of all codes."""
+        found, _ = self(vectors)
+        smooth = (self._bounded(vectors[::2].movedim(1, -1)) / (self.levels // 2)).movedim(-1, 1)
+        return torch.cat([smooth, found[1::2]])[_interleaved(len(vectors))]
 
     def encode(self, vectors: Tensor) -> Tensor:
         """Ids (batch, ...), int32, of vectors (batch, channels, ...)."""
@@ -64,6 +74,46 @@ class FSQ(nn.Module):
 
     def _strides(self, like: Tensor) -> Tensor:
         return torch.tensor(self.strides, dtype=like.dtype, device=like.device)
+
+
+class Spread(nn.Module):
+    """Channels with mean 0 and deviation 1 over what was seen lately, so that no code falls out of use.
+
+    Training normalises by the same running moments as encoding does: batches of different surveys differ.
+
+    Args:
+        momentum: weight of a batch; the first counts whole.
+    """
+
+    mean: Tensor
+    square: Tensor
+    seen: Tensor
+
+    def __init__(self, channels: int, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("square", torch.ones(channels))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """As given, (batch, channels, ...); what is learned from in training mode moves the moments."""
+        if self.training and torch.is_grad_enabled():
+            flat = vectors.detach().movedim(1, -1).flatten(0, -2)
+            if bool(torch.isfinite(flat).all()):  # one spoilt batch must not spoil the moments for ever
+                weight = self.momentum if int(self.seen) else 1.0
+                self.mean.lerp_(flat.mean(0), weight)
+                self.square.lerp_(flat.square().mean(0), weight)
+                self.seen += 1
+        shape = (-1, *[1] * (vectors.ndim - 2))
+        deviation = (self.square - self.mean.square()).clamp(min=1e-6).sqrt()
+        return (vectors - self.mean.view(shape)) / deviation.view(shape)
+
+
+def _interleaved(count: int) -> Tensor:
+    """Where each of `count` is after those of even number were put before the odd ones."""
+    first = (count + 1) // 2
+    return torch.tensor([place // 2 + (first if place % 2 else 0) for place in range(count)])
 
 
 class LFQ(nn.Module):

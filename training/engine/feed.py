@@ -15,6 +15,9 @@ from training.recipes import ModelRecipe
 from training.sources import Shards, Source
 from training.token_shards import about
 
+Part = tuple[str | None, Mapping[str, float] | None]
+"""Name of a split, and the shares of all."""
+
 
 class Feed:
     """What a `Trainer` is trained on: a loader's steps by their number.
@@ -59,6 +62,7 @@ def opened(
     *,
     accumulate: int = 1,
     split: str | None = None,
+    splits: Mapping[str, float] | None = None,
     codecs: Path | None = None,
     known: Sequence[str] | None = None,
 ) -> Feed:
@@ -67,6 +71,7 @@ def opened(
     Args:
         paths: folders of token shards, or datasets and matches.
         accumulate: parts of this process's share of a step.
+        split: only that share of the sky. splits: all of them, see `mmu.stream`.
         codecs: folder of those that the tokens must be of, or are made by.
         known: modalities of a model that there is already; others in the data are left out.
 
@@ -74,7 +79,7 @@ def opened(
         UsageError: there are no tokens and no codecs to make them; the recipe has a modality that the data do not.
     """
     keys = recipe.modalities or known
-    sources = [_source(path, keys, recipe.seed, world, split, codecs) for path in paths]
+    sources = [_source(path, keys, recipe.seed, world, (split, splits), codecs) for path in paths]
     loader = Loader(
         sources,
         Masking(recipe.inputs, recipe.targets, recipe.target_counts),
@@ -94,16 +99,14 @@ def opened(
     return Feed(loader)
 
 
-def _source(
-    path: str, keys: Sequence[str] | None, seed: int, world: World, split: str | None, codecs: Path | None
-) -> Source:
+def _source(path: str, keys: Sequence[str] | None, seed: int, world: World, part: Part, codecs: Path | None) -> Source:
     if _has_tokens(Path(path)):
-        return Shards(Path(path), codecs, keys, split, seed=seed)
+        return Shards(Path(path), codecs, keys, *part, seed=seed)
     if codecs is None:
         raise UsageError(f"{path} holds no token shards; `mmu tokenize` makes them, or give codecs to encode it by.")
     from training.on_the_fly import OnTheFly
 
-    return OnTheFly(path, codecs, keys, split, device=str(world.device))
+    return OnTheFly(path, codecs, keys, *part, device=str(world.device))
 
 
 def _has_tokens(folder: Path) -> bool:

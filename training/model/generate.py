@@ -24,11 +24,10 @@ from training.codecs import ABSENT
 from training.modalities import MODALITIES, Modality
 from training.model.anytoany import AnyToAny
 from training.ragged import Cells, Ragged, Targets, ragged, targets
+from training.spans import END, SENTINEL
 
 Tokens = Mapping[str, NDArray[Any]]
 """Key -> ids (objects, tokens), `ABSENT` where there is none."""
-END, SENTINEL = 3, 4
-"""Ids of a sequence: its end, and the first mark of what is left out."""
 SCHEMES = ("roar", "maskgit")
 
 

@@ -139,3 +139,34 @@ def test_shapes_that_do_not_agree_are_refused() -> None:
         codec.decode(torch.zeros(1, 10, dtype=torch.int32), ["des-g"])
     with pytest.raises(UsageError, match="differs from"):
         ImageCodec(embedding_dim=4)
+
+
+def test_latents_are_spread_by_what_training_saw_and_encoding_leaves_that_alone() -> None:
+    from training.codecs.quantize import FSQ, Spread
+
+    random, spread = torch.Generator().manual_seed(0), Spread(2)
+    vectors = 5 + 3 * torch.randn(4, 2, 30, 30, generator=random)
+    seen = spread.train()(vectors)
+    assert float(seen.mean().abs()) < 1e-5
+    assert float(seen.std()) == pytest.approx(1, abs=1e-2)
+    spread(torch.full_like(vectors, torch.nan))
+    with torch.no_grad():
+        spread(100 * vectors)
+    assert int(spread.seen) == 1
+    assert torch.equal(spread.eval()(vectors), seen)
+    quantizer = FSQ([5, 4])
+    found, smooth = quantizer(vectors - 5)[0], quantizer.half_rounded(vectors - 5)
+    assert torch.equal(smooth[1::2], found[1::2])
+    assert not torch.equal(smooth[::2], found[::2])
+    assert float((smooth - found).abs().max()) < 0.3
+
+
+def test_turned_images_stay_with_their_masks() -> None:
+    from training.batches import turned
+
+    images = flux(2)
+    given = {"flux": images, "ivar": images + 1, "bands": ["des-g", "des-r"], "psf_fwhm": np.ones((2, 2))}
+    ways = [turned(given, way) for way in range(8)]
+    assert len({way["flux"].tobytes() for way in ways}) == 8
+    assert all(np.array_equal(way["ivar"], way["flux"] + 1) for way in ways)
+    assert all(way["bands"] == given["bands"] and way["psf_fwhm"] is given["psf_fwhm"] for way in ways)

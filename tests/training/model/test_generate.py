@@ -14,8 +14,9 @@ from training.codecs import ABSENT
 from training.modalities import MODALITIES
 from training.model.anytoany import AnyToAny
 from training.model.config import ModelConfig
-from training.model.generate import END, SENTINEL, Decoding, _cut, cells, generate, likelihood
+from training.model.generate import Decoding, _cut, cells, generate, likelihood
 from training.ragged import Cells, batch
+from training.spans import END, SENTINEL
 
 KEYS = ("tok_z", "tok_ebv", "tok_image12_hsc", "catalog")
 

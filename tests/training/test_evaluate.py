@@ -1,0 +1,88 @@
+"""The scores of codecs from the command line, on a tiny sky and its noiseless twin."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmu.errors import UsageError
+from tests.training import skies
+from training import codecs
+from training.evaluate import main
+from training.score_codecs import Sample, reconstructed, samples, score
+
+
+@pytest.fixture(scope="module")
+def told(sky: dict[str, Path], codecs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    out = tmp_path_factory.mktemp("scores") / "scores.json"
+    paths = [str(path) for path in sky.values()]
+    asked = ["codecs", "--codecs", str(codecs_folder), "--data", *paths, "--truth", *paths, "--train", paths[0]]
+    assert main([*asked, "--shuffle-bands", "--most", "10", "--out", str(out)]) == 0
+    return json.loads(out.read_text())
+
+
+def test_every_codec_and_method_has_scores(told: Any) -> None:
+    assert set(told) == {"image_universal", "spectrum"}
+    images = told["image_universal"]["legacysurvey"]
+    assert {tuple(one["bands"]) for one in images} == {skies.BANDS, skies.BANDS[:2]}
+    assert sum(one["objects"] for one in images) == 10
+    for one in images:
+        assert one["bits"] == round(144 * np.log2(4375))
+        assert one["against"] == "truth"
+        assert {"codec", "codec, bands shuffled", "blank", "pca"} <= set(one)
+        assert 1 <= one["codes"]["perplexity"] <= one["codes"]["used"] <= 4375
+        assert all(value["bias"] == -1 for value in one["blank"]["flux"].values() if value["number"])
+    (spectra,) = told["spectrum"]["desi"]
+    assert {"codec", "level", "pca"} <= set(spectra)
+    assert spectra["bits"] == 2730
+
+
+def test_the_table_tells_them(sky: dict[str, Path], codecs_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["codecs", "--codecs", str(codecs_folder), "--data", str(sky["desi"]), "--most", "4"]) == 0
+    shown = capsys.readouterr().out
+    assert "spectrum on desi : 4 objects against the data" in shown.replace("  ", " ")
+    assert "pca" in shown
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--most", "0"], "from 1 up"),
+        (["--truth", "other"], "not among --data"),
+        (["--codecs", "nothing"], "no image or spectrum codec"),
+    ],
+)
+def test_what_cannot_be_scored_is_said(
+    more: list[str], words: str, sky: dict[str, Path], codecs_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["codecs", "--codecs", str(codecs_folder), "--data", str(sky["legacysurvey"]), "--most", "4", *more]
+    assert main(asked) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_truth_of_other_objects_is_refused(sky: dict[str, Path], tmp_path: Path) -> None:
+    other = skies.legacysurvey(tmp_path / "legacysurvey", 6)
+    with pytest.raises(UsageError):
+        samples("image", str(sky["legacysurvey"]), str(other))
+    with pytest.raises(UsageError, match="no column 'spectrum'"):
+        samples("spectrum", str(other))
+
+
+def test_objects_are_their_own_twins_in_any_order(sky: dict[str, Path]) -> None:
+    for sample in samples("image", str(sky["legacysurvey"]), str(sky["legacysurvey"])):
+        assert np.array_equal(sample.truth, sample.given["flux"])
+        assert sample.valid.all()
+
+
+def test_a_sample_of_odd_length_is_encoded_in_parts(codecs_folder: Path) -> None:
+    random, codec = np.random.default_rng(0), codecs.load(codecs_folder / "image_universal")
+    flux = random.normal(0, 0.1, (19, 1, 40, 40)).astype("f4")
+    sample = Sample("image", {"flux": flux, "ivar": np.full_like(flux, 100)}, ("des-g",), flux)
+    whole, usage = reconstructed(codec, sample)
+    assert whole.shape == flux.shape
+    assert int(usage.counts.sum()) == 19 * 25
+    assert score(codec, sample)["bits"] == round(25 * np.log2(4375))
