@@ -28,15 +28,16 @@ _ROOMS = ("simulate", "fits", "sky")
 _LIBRARIES = ("astropy", "h5py", "healpy", "numpy", "pillow", "scipy")
 
 
-def files(module: str, release: str, sky: Sky) -> frozenset[str]:
-    """The paths of a release in the simulated archive of the survey in `module`."""
+def files(module: str, release: str, sky: Sky) -> dict[str, int]:
+    """Every file of a release in the simulated archive of the survey in `module`, with its approximate size."""
     kept = _place(module, sky, "files", release)
     if kept is not None and kept.exists():
-        return frozenset(json.loads(kept.read_bytes()))
-    listed = sorted(importlib.import_module(f"{module}.simulate").files(release, sky))
+        return dict(json.loads(kept.read_bytes()))
+    made = importlib.import_module(f"{module}.simulate").files(release, sky)
+    listed = {path: int(size) for path, size in made.items()}
     if kept is not None:
         _keep(kept, lambda draft: draft.write_text(json.dumps(listed)))
-    return frozenset(listed)
+    return listed
 
 
 def render(module: str, path: str, sky: Sky, destination: Path, query: str = "") -> None:

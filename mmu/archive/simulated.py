@@ -74,7 +74,7 @@ class SimulatedSource(Closing):
     def _listed(self) -> frozenset[str]:
         with self._lock:
             if self._files is None:
-                self._files = rendering.files(self._survey.module, self._release.name, self._sky)
+                self._files = frozenset(rendering.files(self._survey.module, self._release.name, self._sky))
             return self._files
 
     def _workers(self) -> ProcessPoolExecutor:

@@ -68,14 +68,14 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
 def test_nothing_is_kept_unless_asked_for(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(rendering.VARIABLE)
     assert kept.render("a") == kept.render("a")
-    assert rendering.files(MODULE, "r1", Sky()) == rendering.files(MODULE, "r1", Sky()) == {"r1.txt"}
+    assert rendering.files(MODULE, "r1", Sky()) == rendering.files(MODULE, "r1", Sky()) == {"r1.txt": 3}
     assert len(kept.made) == 4
     assert not kept.folder.exists()
 
 
 def test_what_was_made_is_not_made_again(kept: Kept) -> None:
     assert kept.render("a") == kept.render("a") == f"a of {Sky()}"
-    assert rendering.files(MODULE, "r1", Sky()) == rendering.files(MODULE, "r1", Sky()) == {"r1.txt"}
+    assert rendering.files(MODULE, "r1", Sky()) == rendering.files(MODULE, "r1", Sky()) == {"r1.txt": 3}
     assert kept.made == ["write a 2026", "files r1 2026"]
 
 
