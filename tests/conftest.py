@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mmu.archive import rendering
+from mmu.kept import VARIABLE
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,7 +47,7 @@ def rendered_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(rendering.VARIABLE, os.environ.get(rendering.VARIABLE) or str(shared / "rendered"))
+        patch.setenv(VARIABLE, os.environ.get(VARIABLE) or str(shared / "rendered"))
         yield
 
 

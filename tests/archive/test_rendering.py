@@ -14,6 +14,8 @@ import pytest
 from mmu.archive import rendering
 from mmu.archive.fetch import Fetcher
 from mmu.archive.source import SimulatedSource
+from mmu.kept import VARIABLE, _code
+from mmu.simulate.population import cell_objects
 from mmu.simulate.sky import Field, Sky
 from mmu.survey import File, Policy, Release, Survey, get_survey
 
@@ -59,14 +61,14 @@ class Kept:
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
     made = Kept(tmp_path)
     monkeypatch.syspath_prepend(str(made.package.parent))
-    monkeypatch.setenv(rendering.VARIABLE, str(made.folder))
+    monkeypatch.setenv(VARIABLE, str(made.folder))
     yield made
     for name in [name for name in sys.modules if name.startswith(MODULE)]:
         del sys.modules[name]
 
 
 def test_nothing_is_kept_unless_asked_for(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(rendering.VARIABLE)
+    monkeypatch.delenv(VARIABLE)
     assert kept.render("a") == kept.render("a")
     assert rendering.files(MODULE, "r1", Sky()) == rendering.files(MODULE, "r1", Sky()) == {"r1.txt": 3}
     assert len(kept.made) == 4
@@ -90,7 +92,7 @@ def test_another_path_sky_question_or_release_is_another_file(kept: Kept) -> Non
 def test_other_code_has_other_files(kept: Kept) -> None:
     kept.render("a")
     (kept.package / "columns.py").write_text("SIZE = 7\n")
-    rendering._code.cache_clear()  # as in the next process
+    _code.cache_clear()  # as in the next process
     kept.render("a")
     assert kept.made == ["write a 2026"] * 2
 
@@ -125,8 +127,19 @@ def test_the_same_bytes_as_without(kept: Kept, tmp_path: Path) -> None:
     for name in ("made", "copied"):
         rendering.render(survey.module, path, sky, tmp_path / name)
     survey.simulator.write(path, sky, tmp_path / "without")
-    assert len(kept.files) == 1
+    assert len(list((kept.folder / survey.module).iterdir())) == 1
     assert len({(tmp_path / name).read_bytes() for name in ("made", "copied", "without")}) == 1
+
+
+def test_the_sky_is_the_same_as_without(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = int(Sky().cells()[0])
+    made, again = (cell_objects.__wrapped__(5, cell) for _ in range(2))
+    monkeypatch.delenv(VARIABLE)
+    without = cell_objects.__wrapped__(5, cell)
+    assert len(kept.files) == 1
+    assert made.dtype == again.dtype == without.dtype
+    assert made.tobytes() == again.tobytes() == without.tobytes()
+    assert not again.flags.writeable
 
 
 @pytest.mark.slow

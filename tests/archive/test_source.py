@@ -11,10 +11,10 @@ from typing import Any, cast
 
 import pytest
 
-from mmu.archive import rendering
 from mmu.archive.fetch import Fetcher
 from mmu.archive.source import FolderSource, HttpSource, SimulatedSource, open_source
 from mmu.errors import AbsentUpstreamError, DownloadError, UsageError
+from mmu.kept import VARIABLE
 from mmu.survey import File, Policy, Release, Survey
 
 ROOT = "https://data.example.org/dr1"
@@ -156,7 +156,7 @@ class TestSimulated:
         (package / "__init__.py").touch()
         (package / "simulate.py").write_text(SIMULATOR)
         monkeypatch.syspath_prepend(str(package.parent))
-        monkeypatch.delenv(rendering.VARIABLE, raising=False)  # these are made here, not copied
+        monkeypatch.delenv(VARIABLE, raising=False)  # these are made here, not copied
         simulator: dict[str, Any] = {}
         exec(SIMULATOR, simulator)
         survey = cast(Survey, SimpleNamespace(name="toy", module="toysurvey", simulator=SimpleNamespace(**simulator)))

@@ -17,6 +17,7 @@ from mmu.archive import rendering
 from mmu.build.run import build
 from mmu.build.spec import BuildSpec
 from mmu.errors import FormatError
+from mmu.kept import VARIABLE
 from mmu.schema import arrow_field
 from mmu.simulate import Sky
 from mmu.survey import Records
@@ -136,7 +137,7 @@ def test_a_build_does_not_depend_on_the_route(tmp_path: Path, monkeypatch: pytes
     cheap = build(spec("cutouts"))
     with monkeypatch.context() as patch:
         patch.setitem(DUD.facts, "patch_bytes", 1)
-        patch.delenv(rendering.VARIABLE)
+        patch.delenv(VARIABLE)
         simulate._questions.cache_clear()  # what the simulated services are asked depends on the route
         whole = build(spec("patches"))
     simulate._questions.cache_clear()
