@@ -10,9 +10,12 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+
+from filelock import FileLock
 
 VARIABLE = "MMU_SIMULATED_CACHE"
 _ROOMS = ("simulate", "fits", "sky")
@@ -35,8 +38,16 @@ def place(name: str, code: Path | None, *what: object) -> Path | None:
     return Path(folder) / name / hashlib.sha256(key.encode()).hexdigest()
 
 
+@contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """While one process makes what will be kept, others that want it wait, and then find it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        yield
+
+
 def keep(path: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` write a file that is whole or not there, whoever else keeps the same at the same time."""
+    """Have `write` write a file that is whole or not there, whoever writes it at the same time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(".tmp", path.name, path.parent)
     os.close(handle)

@@ -31,13 +31,14 @@ def render(module: str, path: str, sky: Sky, destination: Path, query: str = "")
     """Write a file of the simulated archive, or the answer to a question put to it, to `destination`."""
     if recall(module, path, sky, destination, query):
         return
-    simulator = importlib.import_module(f"{module}.simulate")
-    if query:
-        simulator.answer(path, query, sky, destination)
-    else:
-        simulator.write(path, sky, destination)
-    if (place := _place(module, path, sky, query)) is not None:
-        kept.keep(place, lambda draft: shutil.copyfile(destination, draft))
+    place = _place(module, path, sky, query)
+    if place is None:
+        _write(module, path, sky, destination, query)
+        return
+    with kept.turn(place):
+        if not recall(module, path, sky, destination, query):
+            _write(module, path, sky, destination, query)
+            kept.keep(place, lambda draft: shutil.copyfile(destination, draft))
 
 
 def recall(module: str, path: str, sky: Sky, destination: Path, query: str = "") -> bool:
@@ -50,6 +51,14 @@ def recall(module: str, path: str, sky: Sky, destination: Path, query: str = "")
         return False
     shutil.copyfile(place, destination)
     return True
+
+
+def _write(module: str, path: str, sky: Sky, destination: Path, query: str) -> None:
+    simulator = importlib.import_module(f"{module}.simulate")
+    if query:
+        simulator.answer(path, query, sky, destination)
+    else:
+        simulator.write(path, sky, destination)
 
 
 def _place(module: str, path: str, sky: Sky, query: str) -> Path | None:
