@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from mmu.kept import VARIABLE
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,6 +39,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     config.option.loadscopereorder = False
     return Files(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def rendered_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One folder of simulated files for this session: for its workers, and for every program they start."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, os.environ.get(VARIABLE) or str(shared / "rendered"))
+        yield
 
 
 @pytest.fixture(scope="session")

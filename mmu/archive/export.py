@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+from mmu.archive import rendering
 from mmu.archive.fetch import Fetcher
 from mmu.archive.simulated import SimulatedSource
 from mmu.build.progress import Progress
@@ -22,7 +23,7 @@ def write_archive(
     Raises:
         UsageError: no file matches; the message shows some paths there are.
     """
-    listed = survey.simulator.files(release.name, Sky(seed))
+    listed = rendering.files(survey.module, release.name, Sky(seed))
     wanted = [File(path, size) for path, size in sorted(listed.items()) if match in path]
     if not wanted:
         some = ", ".join(sorted(listed)[:3])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import importlib
 import multiprocessing
 import os
 import signal
@@ -13,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmu.archive import rendering
 from mmu.archive.host import HostGate
 from mmu.archive.part import digests, sibling
 from mmu.archive.protocol import Arrival, Closing, Order, Provenance
@@ -71,8 +71,17 @@ class SimulatedSource(Closing):
         for stale in part.parent.glob(f"{glob.escape(part.name)}.*.tmp"):
             stale.unlink(missing_ok=True)
         draft = sibling(part, f".{os.getpid()}.tmp")  # a worker that outlives a killed run has another name to write to
+        self._make(path, draft, order.query)
+        draft.replace(part)
+        size = part.stat().st_size
+        order.on_bytes(size)
+        return Arrival(size, digests(part, {"sha256", *order.algorithms}), f"{self.name}/{path}", "")
+
+    def _make(self, path: str, draft: Path, query: str) -> None:
+        """Write a file to `draft`: in a process of its own, unless it only has to be copied."""
         try:
-            self._workers().submit(_render, self._survey.module, path, self._sky, str(draft), order.query).result()
+            if not rendering.recall(self._survey.module, path, self._sky, draft, query):
+                self._workers().submit(_render, self._survey.module, path, self._sky, str(draft), query).result()
         except (BrokenProcessPool, CancelledError) as problem:
             self._drop_pool()
             msg = f"The process that was making {path} for the simulated archive died or was stopped; run again."
@@ -80,15 +89,11 @@ class SimulatedSource(Closing):
         except Exception as problem:  # whatever a plug-in's simulator raises costs this file only
             msg = f"The simulated archive of {self._survey.name} could not make {path}: {problem}"
             raise DownloadError(msg) from problem
-        draft.replace(part)
-        size = part.stat().st_size
-        order.on_bytes(size)
-        return Arrival(size, digests(part, {"sha256", *order.algorithms}), f"{self.name}/{path}", "")
 
     def _listed(self) -> frozenset[str]:
         with self._lock:
             if self._files is None:
-                self._files = frozenset(self._survey.simulator.files(self._release.name, self._sky))
+                self._files = frozenset(rendering.files(self._survey.module, self._release.name, self._sky))
             return self._files
 
     def _workers(self) -> ProcessPoolExecutor:
@@ -124,8 +129,4 @@ def _follow_parent() -> None:
 
 def _render(module: str, path: str, sky: Sky, destination: str, query: str = "") -> None:
     """In a worker: make one file of the simulated archive."""
-    simulator = importlib.import_module(f"{module}.simulate")
-    if query:
-        simulator.answer(path, query, sky, Path(destination))
-    else:
-        simulator.write(path, sky, Path(destination))
+    rendering.render(module, path, sky, Path(destination), query)

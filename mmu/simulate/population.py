@@ -9,11 +9,13 @@ and distance then follow from the magnitude, and everything else from mass, reds
 from __future__ import annotations
 
 import functools
+import io
 
 import healpy as hp
 import numpy as np
 import numpy.typing as npt
 
+from mmu import kept
 from mmu.simulate.photometry import magnitudes
 from mmu.simulate.sed import luminosity_distance_mpc, universe_age_gyr
 
@@ -68,13 +70,30 @@ def galactic_ebv(ra: npt.ArrayLike, dec: npt.ArrayLike) -> Floats:
 @functools.lru_cache(maxsize=128)
 def cell_objects(seed: int, cell: int) -> Objects:
     """Every object of one order-8 nested HEALPix cell, (N,) of `OBJECT`, galaxies first; do not modify it."""
+    place = kept.place("sky", None, seed, cell)
+    if place is not None and place.exists():
+        objects: Objects = np.load(place)
+    else:
+        objects = _made(seed, cell)
+        if place is not None:
+            kept.keep(place, lambda draft: draft.write_bytes(_bytes(objects)))
+    objects.flags.writeable = False
+    return objects
+
+
+def _bytes(objects: Objects) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, objects, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _made(seed: int, cell: int) -> Objects:
     rng = np.random.default_rng(np.random.SeedSequence([seed, cell]))
     area = hp.nside2pixarea(2**ORDER, degrees=True)
     galaxies = _galaxies(rng, _positions(rng, cell, rng.poisson(GALAXIES_PER_DEG2 * area)))
     stars = _stars(rng, _positions(rng, cell, rng.poisson(STARS_PER_DEG2 * area)))
     objects = np.concatenate([galaxies, stars])
     objects["true_id"] = (cell << 20) + np.arange(len(objects))
-    objects.flags.writeable = False
     return objects
 
 

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from astropy.cosmology import Planck18
 
 Floats = npt.NDArray[np.float64]
 Objects = npt.NDArray[np.void]
@@ -95,6 +94,8 @@ def _cosmology() -> tuple[Floats, Floats, Floats]:
 
     Tables to interpolate in, each (512,).
     """
+    from astropy.cosmology import Planck18  # here, as it takes half a second, and most processes need no spectra
+
     z = np.linspace(0.0, 2.0, 512)
     return z, np.asarray(Planck18.luminosity_distance(z).value), np.asarray(Planck18.age(z).value)
 

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
 
+from mmu.archive import rendering
 from mmu.archive.http import Patience
 from mmu.simulate.sky import Sky
 from mmu.survey import Policy, get_survey
@@ -371,10 +372,10 @@ def serving(folder: Path, handler: type[Handler] = Handler) -> Iterator[Archive]
 def simulate(survey: str, release: str | None, folder: Path, *matches: str, seed: int = 2026) -> list[str]:
     """Write the files of a simulated archive, or those whose path contains one of `matches`; returns their paths."""
     declared, sky = get_survey(survey), Sky(seed)
-    listed = declared.simulator.files(declared.release(release).name, sky)
+    listed = rendering.files(declared.module, declared.release(release).name, sky)
     wanted = [path for path in sorted(listed) if not matches or any(match in path for match in matches)]
     for path in wanted:
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        declared.simulator.write(path, sky, file)
+        rendering.render(declared.module, path, sky, file)
     return wanted

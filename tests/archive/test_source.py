@@ -14,6 +14,7 @@ import pytest
 from mmu.archive.fetch import Fetcher
 from mmu.archive.source import FolderSource, HttpSource, SimulatedSource, open_source
 from mmu.errors import AbsentUpstreamError, DownloadError, UsageError
+from mmu.kept import VARIABLE
 from mmu.survey import File, Policy, Release, Survey
 
 ROOT = "https://data.example.org/dr1"
@@ -159,6 +160,7 @@ class TestSimulated:
         (package / "__init__.py").touch()
         (package / "simulate.py").write_text(SIMULATOR)
         monkeypatch.syspath_prepend(str(package.parent))
+        monkeypatch.delenv(VARIABLE, raising=False)  # these are made here, not copied
         simulator: dict[str, Any] = {}
         exec(SIMULATOR, simulator)
         survey = cast(Survey, SimpleNamespace(name="toy", module="toysurvey", simulator=SimpleNamespace(**simulator)))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mmu.build.progress import human_bytes
+from mmu.kept import VARIABLE
 from mmu.survey import Survey, get_survey, survey_names
 from tests.slurm import install
 
@@ -24,7 +25,8 @@ SHELLCHECK = shutil.which("shellcheck", path=f"{PYTHON}:{os.environ['PATH']}")
 
 def run(script: str, *options: str, **settings: str | Path) -> subprocess.CompletedProcess[str]:
     """A script as a person would start it: on the simulated sky, with nothing else set but what is given."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MMU_", "SLURM_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MMU_", "SLURM_"))}
+    clean = {**kept, VARIABLE: os.environ[VARIABLE]}
     given = {"PATH": f"{PYTHON}:/usr/bin:/bin", "PYTHONPATH": str(ROOT), "MMU_SOURCE": "simulated", "MMU_WORKERS": "0"}
     environment = {**clean, **given, **{name: str(value) for name, value in settings.items()}}
     command = ["bash", f"build_scripts/{script}", *options]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmu.cli import app
+from mmu.cli import app, main
 from mmu.cli.options import parse_bytes, read_ids
 from mmu.errors import UsageError
 
@@ -22,7 +22,6 @@ def mmu(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("build", "desj", "--out", "x"), "Did you mean 'desi'?"),
         (("build", "desi", "--release", "dr9", "--out", "x"), "dr1_main"),
         (("build", "desi", "--region", "circle:1,2,3", "--out", "x"), "cone:RA,DEC,RADIUS"),
         (("build", "desi", "--region", "cone:1,2", "--out", "x"), "needs 3 numbers"),
@@ -35,12 +34,29 @@ def mmu(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[
         (("simulate", "desi", "--match", "no-such-file", "--out", "x"), "in its path"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence_and_exit_code_2(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
-    done = mmu(*words, cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+def test_what_cannot_be_done_is_one_sentence_and_exit_code_2(
+    words: tuple[str, ...],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["mmu", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr().err
+    assert ended.value.code == 2, printed
+    assert said in printed
+    assert "Traceback" not in printed
     assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_a_mistake_ends_the_process_in_the_same_way(tmp_path: Path) -> None:
+    done = mmu("build", "desj", "--out", "x", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "Did you mean 'desi'?" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_no_network_is_one_sentence(tmp_path: Path) -> None:

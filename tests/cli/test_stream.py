@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmu.cli import main
 from tests.crossmatch.stream.skies import field, images, spectra
 
 
@@ -52,14 +53,30 @@ def test_how_fast(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("nothing",), "There is no dataset 'nothing'"),
         (("ls", "--columns", "ls.imag"), "imag"),
         (("ls", "--dtype", "float8"), "float16"),
         (("ls", "--pool", "much"), "much"),
     ],
 )
-def test_a_mistake_is_one_sentence(folder: Path, words: tuple[str, ...], told: str) -> None:
-    done = run(*words, cwd=folder)
+def test_a_mistake_is_one_sentence(
+    folder: Path,
+    words: tuple[str, ...],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["mmu", "stream", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr().err
+    assert ended.value.code == 2, printed
+    assert told in printed
+    assert "Traceback" not in printed
+
+
+def test_a_mistake_ends_the_process_in_the_same_way(folder: Path) -> None:
+    done = run("nothing", cwd=folder)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert "There is no dataset 'nothing'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -25,6 +25,7 @@ import pyarrow as pa
 from astropy.io import fits
 from PIL import Image
 
+from mmu.archive import rendering
 from mmu.archive.fetch import Fetcher
 from mmu.archive.source import FolderSource
 from mmu.build.executor import Inline
@@ -97,7 +98,7 @@ def small_unit(survey: str, release: str, folder: Path) -> SmallUnit:
         file = root / path
         if path in listed and not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            declared.simulator.write(path, sky, file)
+            rendering.render(declared.module, path, sky, file)
         return file if path in listed else None
 
     scratch, archive, other = folder / "scratch", folder / "archive", folder / "other"

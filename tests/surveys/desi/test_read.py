@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from astropy.io import fits
 
+from mmu.archive import rendering
 from mmu.errors import FormatError
 from mmu.fits import open_fits
 from mmu.simulate import Sky
@@ -36,7 +37,7 @@ def unit(tmp_path_factory: pytest.TempPathFactory) -> Any:
         for path, place in paths.items():
             if not place.exists():
                 place.parent.mkdir(parents=True, exist_ok=True)
-                simulate.write(path, SKY, place)
+                rendering.render("surveys.desi", path, SKY, place)
         return name, paths
 
     return make

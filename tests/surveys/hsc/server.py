@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
 
+from mmu.archive import rendering
 from mmu.simulate import Sky
 from surveys.hsc import simulate
 
@@ -81,7 +82,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         local = self.server.archive.scratch / path.replace("/", "_")
         try:
-            simulate.write(path, self.server.archive.sky, local)
+            rendering.render("surveys.hsc", path, self.server.archive.sky, local)
         except FileNotFoundError:
             self.reply(path, b"", 404)
             return

@@ -13,9 +13,11 @@ from astropy.io import fits
 from astropy.nddata import Cutout2D
 from astropy.wcs import WCS
 
+from mmu.archive import rendering
 from mmu.build.run import build
 from mmu.build.spec import BuildSpec
 from mmu.errors import FormatError
+from mmu.kept import VARIABLE
 from mmu.schema import arrow_field
 from mmu.simulate import Sky
 from mmu.survey import Records
@@ -48,7 +50,7 @@ def patch(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root, found = tmp_path_factory.mktemp("patch"), {}
     for file in archive.files(DUD, UNIT):
         found[file.path] = root / file.path.rpartition("/")[2]
-        simulate.write(file.path, SKY, found[file.path])
+        rendering.render("surveys.hsc", file.path, SKY, found[file.path])
     return found
 
 
@@ -56,7 +58,7 @@ def patch(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def cutouts(tmp_path_factory: pytest.TempPathFactory, rows: pa.Table) -> dict[str, Path]:
     file = archive.cutouts_file(DUD.facts, LIST, rows)
     path = tmp_path_factory.mktemp("cutouts") / "answer.tar"
-    simulate.answer(file.path, file.query, SKY, path)
+    rendering.render("surveys.hsc", file.path, SKY, path, file.query)
     return {file.path: path}
 
 
@@ -135,6 +137,7 @@ def test_a_build_does_not_depend_on_the_route(tmp_path: Path, monkeypatch: pytes
     cheap = build(spec("cutouts"))
     with monkeypatch.context() as patch:
         patch.setitem(DUD.facts, "patch_bytes", 1)
+        patch.delenv(VARIABLE)
         simulate._questions.cache_clear()  # what the simulated services are asked depends on the route
         whole = build(spec("patches"))
     simulate._questions.cache_clear()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from mmu.archive import rendering
 from mmu.errors import FormatError
 from mmu.schema import IDENTITY
 from mmu.simulate import Sky
@@ -31,7 +32,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for release in SURVEY.releases:
         for mosaic in release.facts["mosaics"]:
             found[catalogue_path(mosaic)] = root / catalogue_path(mosaic)
-            SURVEY.simulator.write(catalogue_path(mosaic), SKY, found[catalogue_path(mosaic)])
+            rendering.render(SURVEY.module, catalogue_path(mosaic), SKY, found[catalogue_path(mosaic)])
     return found
 
 

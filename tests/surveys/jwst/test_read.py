@@ -15,6 +15,7 @@ from astropy.nddata import Cutout2D
 
 import mmu
 from mmu import stamps
+from mmu.archive import rendering
 from mmu.build.run import build
 from mmu.build.spec import BuildSpec
 from mmu.build.verify import verify
@@ -47,7 +48,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Any:
         names += [plane_path(mosaic, band, kind) for band in bands for kind in ("sci", "wht", "exp")]
         for name in names:
             if not (root / name).exists():
-                SURVEY.simulator.write(name, SKY, root / name)
+                rendering.render(SURVEY.module, name, SKY, root / name)
         return {name: root / name for name in names}
 
     return get
