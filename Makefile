@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 # The theme's advertisement of its successor.
 export NO_MKDOCS_2_WARNING := 1
-# For the tests; any torch from 2.6 on will do.
+# For the tests; any torch from 2.11 on will do.
 TORCH ?= torch==2.13.0
 
 .PHONY: demo test check docs docs-serve bench soak gpu reliability clean install
@@ -52,11 +52,13 @@ bench: install  ## Objects per second against the floor and the obvious way, in 
 	$(BIN)/python tests/benchmarks/bench_surveys.py
 	$(BIN)/python tests/benchmarks/bench_crossmatch.py --scaling
 	$(BIN)/python tests/benchmarks/bench_stream.py
+	$(BIN)/python tests/benchmarks/bench_training.py
 
 soak: install  ## Ten minutes of streaming: memory stays what it is
 	$(BIN)/python tests/benchmarks/soak_stream.py
 
-gpu: install  ## Training steps on the stream against steps on a batch that is on the GPU already
+gpu: install  ## Share of a GPU's peak in training, then steps on the stream against ones on a batch that is there
+	$(BIN)/python tests/benchmarks/gpu_training.py
 	$(BIN)/python tests/benchmarks/gpu_stream.py
 
 clean:

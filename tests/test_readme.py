@@ -1,4 +1,4 @@
-"""The README, executed: every `mmu` command and every Python block, in order, in one folder."""
+"""The README, executed: every command of ours and every Python block, in order, in one folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from tests.remote.hub import TOKEN, HubHandler
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = blocks(ROOT / "README.md")
-COMMANDS = [line for one in BLOCKS if one.kind == "sh" for line in one.text.splitlines() if line.startswith("mmu ")]
+BEGINNINGS = ("mmu ", "python -m training.")
+COMMANDS = [line for one in BLOCKS if one.kind == "sh" for line in one.text.splitlines() if line.startswith(BEGINNINGS)]
 PROGRAMS = [one for one in BLOCKS if one.kind == "python"]
 
 

@@ -1,6 +1,8 @@
 """Evaluate what was trained: `python -m training.evaluate codecs --codecs codecs --data data/legacysurvey`.
 
 codecs    reconstructions against the noiseless truth, beside a blank and principal components in as many bits
+heldout   what a model knows of objects in another part of the sky, beside two controls; redshifts beside neighbours
+agree     the same logits as the published package (polymathic-aion), of weights in its layout or ours
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(required=True, metavar="WHAT")
     _add_codecs(verbs)
+    _add_heldout(verbs)
+    _add_agree(verbs)
     return parser
 
 
@@ -65,6 +69,76 @@ def _codecs(asked: argparse.Namespace) -> None:
         print(line)  # noqa: T201
     if asked.out is not None:
         write_bytes(asked.out, (json.dumps(found, indent=2) + "\n").encode())
+
+
+def _add_heldout(verbs: Any) -> None:
+    from training.pretrain import splits
+
+    parser = verbs.add_parser("heldout", help="nats a token of objects that a model has not seen")
+    parser.add_argument("--model", required=True, metavar="PATH", help="folder of a model, or ORG/NAME on the Hub")
+    parser.add_argument("--codecs", type=Path, metavar="DIR", help="folder of codecs; needed for redshifts")
+    parser.add_argument("--data", type=Path, required=True, metavar="PATH", help="folder of token shards")
+    parser.add_argument(
+        "--ask", nargs="+", required=True, metavar="TARGET=GIVEN,...", help="tok_redshift=tok_spectrum_desi ..."
+    )
+    parser.add_argument("--splits", type=splits, metavar="NAME=SHARE,...", help="as the model was trained with")
+    parser.add_argument("--train", default="train", metavar="SPLIT", help="what is counted for the unigram")
+    parser.add_argument("--split", default="test", help="what is judged by")
+    parser.add_argument("--threads", type=int, help="of torch; its own choice if left out")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the scores as JSON")
+    parser.set_defaults(run=_heldout)
+
+
+def _heldout(asked: argparse.Namespace) -> None:
+    import torch
+
+    from training.heldout import judge
+    from training.model import Model
+    from training.sources import Shards
+
+    if asked.threads is not None:
+        torch.set_num_threads(asked.threads)
+    pairs = [words.partition("=") for words in asked.ask]
+    if any(not given for _, _, given in pairs):
+        raise UsageError(f"--ask {' '.join(asked.ask)}: give TARGET=GIVEN,... such as tok_redshift=tok_spectrum_desi.")
+    questions = [(target, given.split(",")) for target, _, given in pairs]
+    model = Model.from_pretrained(asked.model, asked.codecs)
+    train, test = (
+        Shards(asked.data, asked.codecs, None, split, asked.splits).whole() for split in (asked.train, asked.split)
+    )
+    _told(judge(model, train, test, questions), asked.out)
+
+
+def _add_agree(verbs: Any) -> None:
+    parser = verbs.add_parser("agree", help="with the published package")
+    parser.add_argument("weights", metavar="PATH", help="folder of a model, or ORG/NAME on the Hub")
+    parser.add_argument("--subsets", type=int, default=200, metavar="N", help="random subsets of modalities")
+    parser.set_defaults(run=_agree)
+
+
+def _agree(asked: argparse.Namespace) -> None:
+    from training.model.agreement import CLOSE, agree
+
+    found = agree(asked.weights, asked.subsets, lambda one: print(f"{one.question:<40} {one.difference:.1e}"))  # noqa: T201
+    worst = max(one.difference for one in found)
+    if worst > CLOSE:
+        raise UsageError(f"They do not agree: some logits differ by {worst:.1e}, more than {CLOSE:.0e}.")
+    print(f"{len(found)} questions, the largest difference of a logit is {worst:.1e}")  # noqa: T201
+
+
+def _told(found: list[dict[str, Any]], out: Path | None) -> None:
+    from mmu.build.files import write_bytes
+
+    for one in found:
+        print(" ".join(f"{name} {_short(value)}" for name, value in one.items()))  # noqa: T201
+    if out is not None:
+        write_bytes(out, (json.dumps(found, indent=2) + "\n").encode())
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(map(_short, value))
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:

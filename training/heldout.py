@@ -9,13 +9,13 @@ A model that understands its input is below both. Differences are of the same ob
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmu.errors import UsageError
+from mmu.errors import UsageError, unknown
 from training.codecs import ABSENT
 from training.modalities import MODALITIES
 from training.model import Model
@@ -168,3 +168,24 @@ def neighbours(model: Model, train: Tokens, test: Tokens, target: str, given: Se
     nearest = answers[np.argpartition(distance, k - 1, axis=1)[:, :k]]
     pit = ((nearest < truth[:, None]).sum(1) + 0.5 * (nearest == truth[:, None]).sum(1)) / k
     return Redshifts.of(nearest.mean(1), truth, pit)
+
+
+def judge(model: Model, train: Tokens, test: Tokens, questions: Sequence[tuple[str, Sequence[str]]]) -> list[Any]:
+    """Every question, as numbers that can be written: (target, given), see `held_out`; redshifts where it is one.
+
+    Raises:
+        UsageError: a modality is not among the tokens, or too few objects have what is asked for.
+    """
+    found = []
+    for target, given in questions:
+        for key in (target, *given):
+            if key not in test:
+                raise unknown("modality of these tokens", key, test)
+        has_codec = model.folder is not None and (model.folder / MODALITIES[target].codec).is_dir()
+        vocabulary = model.codec(target).vocabulary if has_codec else 0
+        held = held_out(model, train, test, target, given, vocabulary=vocabulary)
+        told = {**asdict(held), "passes": held.passes}
+        if target in ("tok_redshift", "tok_z") and has_codec:
+            told["redshifts"] = asdict(redshifts(model, test, target, given))
+        found.append(told)
+    return found

@@ -141,6 +141,13 @@ class Shards:
         parts = [padded(key, table[key].combine_chunks()) for key in self.keys]
         return np.concatenate(parts if rows is None else [part[rows] for part in parts], axis=1)
 
+    def whole(self) -> dict[str, Ids]:
+        """All its objects, in memory: key -> ids (objects, tokens); of several views, one."""
+        groups = [self.read(number, 0) for number in range(len(self.sizes))]
+        ids = np.concatenate(groups) if groups else np.empty((0, width(self.keys)), np.int16)
+        ends = np.cumsum([MODALITIES[key].tokens for key in self.keys]).tolist()
+        return {key: ids[:, first:last] for key, first, last in zip(self.keys, [0, *ends], ends, strict=False)}
+
     def take(self, places: Places, kept: Kept) -> Ids:
         """Tokens of some objects, of row groups that are read whole."""
         out = np.empty((len(places.row), width(self.keys)), np.int16)

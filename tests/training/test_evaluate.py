@@ -86,3 +86,58 @@ def test_a_sample_of_odd_length_is_encoded_in_parts(codecs_folder: Path) -> None
     assert whole.shape == flux.shape
     assert int(usage.counts.sum()) == 19 * 25
     assert score(codec, sample)["bits"] == round(25 * np.log2(4375))
+
+
+@pytest.fixture(scope="module")
+def trained(sky: dict[str, Path], codecs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Tokens of DESI, and a model of a few steps."""
+    from training.pretrain import main as pretrain
+    from training.tokens import plan, tokenise
+
+    out = tmp_path_factory.mktemp("trained")
+    tokens = out / "tokens"
+    tokenise(plan(str(sky["desi"]), codecs_folder), tokens)
+    asked = ["--recipe", "test", "--data", str(tokens / "desi"), "--out", str(out / "run"), "--steps", "3"]
+    assert pretrain([*asked, "--split", "train", "--splits", "train=0.5,test=0.5", "--device", "cpu"]) == 0
+    return {"tokens": tokens / "desi", "model": out / "run", "codecs": codecs_folder}
+
+
+def heldout(trained: dict[str, Path], *ask: str, out: Path | None = None) -> int:
+    paths = [f"--{name}={trained[key]}" for name, key in (("model", "model"), ("data", "tokens"), ("codecs", "codecs"))]
+    written = [f"--out={out}"] if out else []
+    return main(["heldout", *paths, "--splits=train=0.5,test=0.5", *written, "--ask", *ask])
+
+
+def test_a_model_is_judged_on_objects_held_out(trained: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "held.json"
+    assert heldout(trained, "tok_z=tok_spectrum_desi", "tok_spectrum_desi=tok_z", out=out) == 0
+    redshift, spectrum = json.loads(out.read_text())
+    assert redshift["target"] == "tok_z"
+    assert redshift["objects"] == spectrum["objects"] == redshift["redshifts"]["objects"] > 2
+    assert redshift["tokens"] == 1
+    assert spectrum["tokens"] == 273
+    assert all(0 < redshift[name] < 20 for name in ("unigram", "model", "shuffled"))
+
+
+@pytest.mark.parametrize(
+    ("ask", "told"), [("tok_z", "give TARGET=GIVEN"), ("tok_z=tok_image", "tok_image"), ("tok_q=tok_z", "tok_q")]
+)
+def test_what_cannot_be_asked_is_told(
+    trained: dict[str, Path], ask: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert heldout(trained, ask) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_weights_agree_with_the_published_package(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    from training.model import files
+    from training.model.anytoany import AnyToAny
+    from training.model.config import ModelConfig
+
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"dim": 32, "encoder_depth": 1, "decoder_depth": 1, "heads": 4}
+    files.save(AnyToAny(ModelConfig(("tok_z", "tok_ebv", "tok_xp_bp"), **sizes)), tmp_path)
+    assert main(["agree", str(tmp_path), "--subsets", "3"]) == 0
+    assert "9 questions" in capsys.readouterr().out

@@ -176,7 +176,7 @@ class Compared(NamedTuple):
 def questions(keys: Sequence[str], subsets: int) -> Iterator[tuple[str, Question]]:
     """Each modality as the only input, each as the only target, and random subsets with random masks."""
     for key in keys:
-        others = [other for other in _FEW if other in keys and other != key][:3]
+        others = [other for other in dict.fromkeys((*_FEW, *keys)) if other in keys and other != key][:3]
         yield f"given only {key}", Question.whole([key], others)
         yield f"asked only {key}", Question.whole(others, [key])
     for seed in range(subsets):
@@ -200,7 +200,7 @@ def subset(seed: int, keys: Sequence[str] = KEYS) -> Question:
 
 
 def agree(
-    weights: Path, subsets: int = 200, told: Callable[[Compared], None] = lambda compared: None
+    weights: str | Path, subsets: int = 200, told: Callable[[Compared], None] = lambda compared: None
 ) -> list[Compared]:
     """Put the same questions to both, of weights in the published layout or ours.
 
