@@ -85,7 +85,7 @@ def test_a_process_that_is_killed_or_asked_to_stop_goes_on(whole: Path, tmp_path
 
 
 def _wait_for(log: Path, lines: int) -> None:
-    for _ in range(600):
+    for _ in range(3000):
         if log.is_file() and log.read_bytes().count(b"\n") >= lines:
             return
         time.sleep(0.1)
