@@ -6,6 +6,8 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from crossmatch.stream.api import stream
 from crossmatch.stream.stream import Stream
 from mmu.errors import UsageError
@@ -22,6 +24,7 @@ class Batches:
         weights: dataset -> how often; by the dataset's name in its stream.
         crop: pixels a side of images.
         turns: turn and mirror images at random, a batch as one.
+        shifts: shift spectra at random, each by up to so much of its wavelengths.
 
     Raises:
         UsageError: a dataset has no such column, or no objects.
@@ -39,8 +42,9 @@ class Batches:
         split: str | None = None,
         threads: int | None = None,
         turns: bool = False,
+        shifts: float = 0.0,
     ) -> None:
-        self.kind, self.seed, self.turns = kind, seed, turns
+        self.kind, self.seed, self.turns, self.shifts = kind, seed, turns, shifts
         self.streams: dict[str, Stream] = {}
         for path in paths:
             made = stream(
@@ -75,7 +79,10 @@ class Batches:
         if name not in self._open:
             self._open[name] = _endless(self.streams[name])
         given = arguments(self.kind, next(self._open[name]))
-        return turned(given, random.Random(f"{self.seed}:{step}:turn").randrange(8)) if self.turns else given
+        drawn = random.Random(f"{self.seed}:{step}:turn")
+        if self.turns:
+            return turned(given, drawn.randrange(8))
+        return shifted(given, self.shifts, drawn) if self.shifts else given
 
     def state(self) -> dict[str, Any]:
         """Where every stream is."""
@@ -112,6 +119,12 @@ def turned(given: dict[str, Any], way: int) -> dict[str, Any]:
         return planes.swapaxes(-1, -2) if way & 4 else planes
 
     return {name: turn(value) if getattr(value, "ndim", 0) == 4 else value for name, value in given.items()}
+
+
+def shifted(given: dict[str, Any], most: float, drawn: random.Random) -> dict[str, Any]:
+    """Spectra at other wavelengths, each by its own factor: lines anywhere in the codec's grid."""
+    factors = [[1 + drawn.uniform(-most, most)] for _ in given["flux"]]
+    return {**given, "wavelength": np.asarray(given["wavelength"] * np.array(factors), np.float32)}
 
 
 def arguments(kind: str, batch: Any) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class CodecRecipe:
         clip: largest norm of a gradient.
         ema: decay of the averaged weights that are saved instead; 0 for none.
         turns: images are turned and mirrored at random, which makes eight of each.
+        shifts: spectra are shifted at random by up to so much of their wavelengths, either way.
         weights: dataset -> how often a batch is of it; equally often if left out.
     """
 
@@ -44,6 +45,7 @@ class CodecRecipe:
     clip: float = 1.0
     ema: float = 0.0
     turns: bool = False
+    shifts: float = 0.0
     weights: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -55,13 +57,7 @@ _TINY_IMAGE = {
     "multisurvey_projection_dims": 8,
     "num_consecutive": 2,
 }
-_TINY_SPECTRUM = {
-    "encoder_depths": (1, 1, 1, 1),
-    "encoder_dims": (16, 32, 48, 64),
-    "decoder_depths": (1, 1, 1, 1),
-    "decoder_dims": (48, 32, 16, 2),
-    "latent_channels": 64,
-}
+_TINY_SPECTRUM = {"network": "sections", "hidden": 64, "units": 3, "levels": (8, 16, 8)}
 
 CODECS: dict[str, CodecRecipe] = {
     "image-tiny": CodecRecipe(
@@ -75,7 +71,16 @@ CODECS: dict[str, CodecRecipe] = {
         warm_up=30,
         turns=True,
     ),
-    "spectrum-tiny": CodecRecipe("spectrum", "spectrum", _TINY_SPECTRUM, steps=300, batch_size=16),
+    "spectrum-tiny": CodecRecipe(
+        "spectrum",
+        "spectrum",
+        _TINY_SPECTRUM,
+        steps=700,
+        batch_size=4,
+        learning_rate=4e-3,
+        warm_up=30,
+        shifts=0.02,
+    ),
     "segmap-tiny": CodecRecipe(
         "segmap", "segmentation_map", {"encoder_output_dim": 64, "res_hidden_dims": 16}, steps=200, batch_size=16
     ),

@@ -102,6 +102,7 @@ def _batches(recipe: Any, asked: argparse.Namespace) -> Any:
         weights=weights,
         split=asked.split,
         turns=recipe.turns,
+        shifts=recipe.shifts,
     )
 
 

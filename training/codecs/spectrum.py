@@ -1,5 +1,8 @@
 """The codec of spectra: any wavelengths within its grid, one id for the brightness and one for each 25.6 Angstrom.
 
+    convnext    SpectrumCodec()                                      the published network, 10 signs a code
+    sections    SpectrumCodec(network="sections", ...)               a small one, finite scalar quantisation
+
 Pixels that are masked, not finite or without inverse variance tell nothing of the flux; outside of a spectrum's
 coverage there is nothing. (The published codec looks at the mask for the brightness only, takes the flux of bad pixels
 as it is, and assumes that wavelengths rise to the last pixel; `compat` does that too.)
@@ -7,8 +10,9 @@ as it is, and assumes that wavelengths rise to the last pixel; `compat` does tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +21,13 @@ from torch import Tensor, nn
 from mmu.errors import UsageError
 from training.codecs.codec import Codec, Loss, flags, remember, whole
 from training.codecs.convnext import Decoder, Encoder
-from training.codecs.quantize import ABSENT, LFQ, LinearGrid
+from training.codecs.quantize import ABSENT, FSQ, LFQ, LinearGrid
+from training.codecs.sections import Sections, squeezed
 
 _FAR = 1e9
 """Angstrom: where pixels without a wavelength are put."""
+FLOOR = 0.03
+"""Relative error that fluxes have at least, in the loss of the small network."""
 _FAINTEST = 0.1
 """Of the normalisation, in the flux's unit."""
 
@@ -52,7 +59,7 @@ class LatentGrid(nn.Module):
 
 
 class SpectrumCodec(Codec):
-    """Spectra as bits of look-up-free quantisation.
+    """Spectra as ids of look-up-free, or finite scalar, quantisation.
 
     Args:
         encoder_depths, encoder_dims, decoder_depths, decoder_dims: blocks and channels of the stages.
@@ -60,6 +67,8 @@ class SpectrumCodec(Codec):
         clip_ivar, clip_flux: bounds of what is looked at, in the spectra's unit.
         input_scaling: of what the network sees.
         normalization_range: of log10(brightness + 1).
+        network: "convnext", as published, or "sections"; hidden, units, levels: channels, residual units, and levels of
+            the quantiser, of the latter.
     """
 
     kind = "spectrum"
@@ -82,6 +91,10 @@ class SpectrumCodec(Codec):
         normalization_range: Sequence[float] = (-1, 5),
         codebook_size: int = 1024,
         dim: int = 10,
+        network: Literal["convnext", "sections"] = "convnext",
+        hidden: int = 64,
+        units: int = 3,
+        levels: Sequence[int] = (8, 16, 8),
         compat: str | None = None,
     ) -> None:
         super().__init__(compat)
@@ -92,12 +105,19 @@ class SpectrumCodec(Codec):
                 f"{codebook_size}, embedding_dim {embedding_dim}, dim {dim}: the first two, and the last two, must be "
                 "equal, and codebook_size 2 to the power of those."
             )
+        if network == "sections" and math.prod(levels) != codebook_size:
+            raise UsageError(f"levels {list(levels)} make {math.prod(levels)} codes; codebook_size is {codebook_size}.")
         self.vocabulary = codebook_size
         self.clip_ivar, self.clip_flux, self.scaling = clip_ivar, clip_flux, input_scaling
-        self.quantizer = LFQ(embedding_dim)
         self.normalization_quantizer = LinearGrid(codebook_size, *normalization_range)
         self.latent_grid = LatentGrid(lambda_min, resolution, num_pixels)
         self.stride = 4 * 2 ** (len(encoder_dims) - 1)
+        self.small = network == "sections"
+        if self.small:
+            self.quantizer: FSQ | LFQ = FSQ(levels)
+            self.sections = Sections(3, self.stride, hidden, units, len(levels))
+            return
+        self.quantizer = LFQ(embedding_dim)
         self.encoder = Encoder(2, encoder_dims, encoder_depths)
         self.pre_quant_norm = nn.LayerNorm(latent_channels)
         self.quant_conv = nn.Conv1d(latent_channels, embedding_dim, 1)
@@ -130,37 +150,49 @@ class SpectrumCodec(Codec):
     def decode(self, ids: Tensor, wavelength: Any = None) -> Spectra:
         """Spectra on the codec's grid, or at wavelengths given, (batch, pixels) or (pixels,): 0 outside of the grid."""
         known = ids.clamp(min=0)
-        flux, logit = self._decoded(self.quantizer.decode(known[:, 1:]))
+        both = self._decoded(self.quantizer.decode(known[:, 1:]))
         grid = self.latent_grid._wavelength.expand(len(ids), -1)
         at = grid
         if wavelength is not None:
-            at = whole("wavelength", wavelength).expand(len(ids), -1).contiguous().to(flux)
-            flux, logit = interpolated(grid, flux, at), interpolated(grid, logit, at)
+            at = whole("wavelength", wavelength).expand(len(ids), -1).contiguous().to(both)
+            both = interpolated(grid, both, at)
+        flux, logit = both.unbind(1)
         flux = (flux + 1.0) * self._level(known[:, 0])[:, None]
         flux = torch.where((ids >= 0).all(1, keepdim=True), flux, torch.nan)
         return Spectra(flux, torch.round(torch.sigmoid(logit)).bool(), at)
 
     def loss(self, flux: Any, wavelength: Any, *, ivar: Any, mask: Any = None) -> Loss:
-        """Half the mean chi-square at the spectra's own pixels, the cross-entropy of their masks, the quantiser's."""
+        """Half the mean chi-square at the spectra's own pixels, the cross-entropy of their masks, the quantiser's.
+
+        The small network takes the logarithm of each spectrum's, with errors of `FLOOR` of the flux at least, or a few
+        bright stars would be all that it learns.
+        """
         given = self._given(flux, wavelength, ivar, mask)
         usable, at = self._usable(*given), given[1].nan_to_num(0.0, 0.0, 0.0)
         seen, brightness = self._seen(*given)
         latents = self._latents(seen)
         vectors, extra = self.quantizer(latents)
-        fluxes, logits = self._decoded(vectors)
+        if isinstance(self.quantizer, FSQ) and self.training:
+            vectors = self.quantizer.half_rounded(latents)
         grid = self.latent_grid._wavelength.expand(len(at), -1)
         inside = (at >= grid[:, :1]) & (at <= grid[:, -1:])
-        model = (interpolated(grid, fluxes, at) + 1.0) * self._level(brightness)[:, None]
+        fluxes, logits = interpolated(grid, self._decoded(vectors), at).unbind(1)
+        model = (fluxes + 1.0) * self._level(brightness)[:, None]
         weights = torch.where(usable & inside, given[2].clamp(0, self.clip_ivar), 0.0)
-        chi_square = (weights * (model - given[0].nan_to_num()).square()).sum() / (weights > 0).sum().clamp(min=1)
-        wrong = F.binary_cross_entropy_with_logits(interpolated(grid, logits, at), (~usable).float(), reduction="none")
+        truth, counts = given[0].nan_to_num(), (weights > 0).sum(1)
+        each = weights * (model - truth).square()
+        fit = chi_square = each.sum() / counts.sum().clamp(min=1)
+        if self.small:
+            floored = (each / (1 + weights * (FLOOR * truth).square())).sum(1)
+            fit = (floored / counts.clamp(min=1)).clamp(min=1e-6).log().mean()
+        wrong = F.binary_cross_entropy_with_logits(logits, (~usable).float(), reduction="none")
         masked = (wrong * inside).sum() / inside.sum().clamp(min=1)
         ids = torch.cat([brightness[:, None], self.quantizer.encode(latents.detach())], dim=1)
-        return Loss(0.5 * chi_square + masked + extra, ids, chi_square.detach())
+        return Loss(0.5 * fit + masked + extra, ids, chi_square.detach())
 
     def _given(self, flux: Any, wavelength: Any, ivar: Any, mask: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """As tensors of one shape: flux, wavelength, ivar, mask."""
-        device = self.quant_conv.weight.device
+        device = self.latent_grid._wavelength.device
         fluxes = whole("flux", flux).to(device)
         if fluxes.ndim != 2 or fluxes.shape[1] < 2:
             raise UsageError(f"flux has the shape {tuple(fluxes.shape)}; give (spectra, pixels).")
@@ -195,20 +227,26 @@ class SpectrumCodec(Codec):
         else:
             last = wavelength[:, -1:]
         grid = self.latent_grid._wavelength.expand(len(flux), -1).contiguous()
-        both = torch.stack([interpolated(wavelength, values, grid, last) for values in (flux, deviation)], dim=1)
-        return torch.arcsinh(both), brightness
+        seen = interpolated(wavelength, torch.stack([flux, deviation], dim=1), grid, last)
+        if not self.small:
+            return torch.arcsinh(seen), brightness
+        excess, deviation = (seen / self.scaling).unbind(1)
+        return squeezed(torch.stack([excess, deviation, excess * deviation * level.square()], dim=1)), brightness
 
     def _level(self, brightness: Tensor) -> Tensor:
         return (10 ** self.normalization_quantizer.decode(brightness) - 1.0).clamp(_FAINTEST)
 
     def _latents(self, seen: Tensor) -> Tensor:
+        if self.small:
+            return self.sections.latents(seen)
         hidden = self.encoder(seen)
         return self.quant_conv(self.pre_quant_norm(hidden.movedim(1, -1)).movedim(-1, 1))  # type: ignore[no-any-return]
 
-    def _decoded(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Scaled flux and the logit that a pixel is bad, on the grid."""
-        out = self.decoder(self.post_quant_conv(vectors))
-        return out[:, 0], out[:, 1]
+    def _decoded(self, vectors: Tensor) -> Tensor:
+        """Scaled flux and the logit that a pixel is bad, on the grid, (batch, 2, pixels)."""
+        if self.small:
+            return self.sections.decode(vectors)
+        return self.decoder(self.post_quant_conv(vectors))  # type: ignore[no-any-return]
 
 
 def _sorted(wavelength: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
@@ -220,8 +258,14 @@ def _sorted(wavelength: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
 
 
 def interpolated(x: Tensor, y: Tensor, at: Tensor, last: Tensor | None = None) -> Tensor:
-    """Linear interpolation of y(x) along the last axis, (batch, n) -> (batch, m); 0 before x and after `last` of it."""
+    """Linear interpolation of y(x), (batch, channels, n) -> (batch, channels, m); 0 before x and after `last` of it.
+
+    Args:
+        x: (batch, n), rising. at: (batch, m).
+    """
     index = (torch.searchsorted(x.contiguous(), at.contiguous()) - 1).clamp(0, x.shape[1] - 2)
-    slopes = (y[:, :-1] - y[:, 1:]) / (x[:, :-1] - x[:, 1:])
-    values = y.gather(1, index) + (at - x.gather(1, index)) * slopes.gather(1, index)
-    return torch.where((at < x[:, :1]) | (at > (x[:, -1:] if last is None else last)), 0.0, values)
+    outside = (at < x[:, :1]) | (at > (x[:, -1:] if last is None else last))
+    far = (at - x.gather(1, index))[:, None]
+    slopes = (y[..., :-1] - y[..., 1:]) / (x[:, :-1] - x[:, 1:])[:, None]
+    index = index[:, None].expand(-1, y.shape[1], -1)
+    return torch.where(outside[:, None], 0.0, y.gather(-1, index) + far * slopes.gather(-1, index))

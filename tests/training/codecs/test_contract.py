@@ -68,6 +68,10 @@ class TestSpectrum(Contract):
         return {**self.arguments(), "ivar": np.ones((3, 899), np.float32)}
 
 
+class TestSmallSpectrum(TestSpectrum):
+    config: ClassVar[Any] = {"network": "sections", "hidden": 16, "units": 1}
+
+
 class TestSegmap(Contract):
     kind = "segmap"
     config: ClassVar[Any] = {"encoder_output_dim": 16, "res_hidden_dims": 4}

@@ -108,3 +108,87 @@ def test_what_cannot_be_encoded_is_refused(codec: SpectrumCodec) -> None:
         codec.encode(given["flux"][0], given["wavelength"][0], ivar=given["ivar"][0])
     with pytest.raises(UsageError, match="must be equal"):
         SpectrumCodec(codebook_size=512)
+    with pytest.raises(UsageError, match="make 8 codes"):
+        SpectrumCodec(network="sections", levels=(2, 4))
+
+
+def small() -> SpectrumCodec:
+    torch.manual_seed(3)
+    return SpectrumCodec(network="sections", hidden=32, units=2)
+
+
+def with_lines(count: int, seed: int) -> tuple[dict[str, Any], Any, Any]:
+    """Flat spectra with one emission line each; the truth without noise, and where the lines are."""
+    random = np.random.default_rng(seed)
+    wavelength = np.tile(np.linspace(4000, 6500, 3125, dtype=np.float32), (count, 1))
+    centre = random.uniform(4100, 6400, (count, 1))
+    level, height = random.uniform(1, 3, (count, 1)), random.uniform(10, 30, (count, 1))
+    truth = level + height * np.exp(-0.5 * ((wavelength - centre) / 3.2) ** 2)
+    flux = (truth + random.normal(0, 1, truth.shape)).astype(np.float32)
+    return {"flux": flux, "wavelength": wavelength, "ivar": np.ones_like(flux)}, truth, centre[:, 0]
+
+
+def test_the_small_network_finds_lines_and_where_they_are() -> None:
+    codec = small().train()
+    optimiser = torch.optim.Adam(codec.parameters(), 5e-3)
+    for step in range(80):
+        optimiser.zero_grad()
+        codec.loss(**with_lines(4, step)[0]).value.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
+        optimiser.step()
+    given, truth, centre = with_lines(40, 1000)
+    decoded = codec.eval().decode(codec.encode(**given), given["wavelength"]).flux.numpy()
+    level = given["flux"].mean(1, keepdims=True)
+    assert np.mean((decoded - truth) ** 2) < 0.5 * np.mean((level - truth) ** 2)
+    peak = given["wavelength"][0][decoded.argmax(1)]
+    assert np.median(np.abs(peak - centre)) < 4.0
+
+
+def test_a_section_sees_half_of_its_neighbours_and_draws_into_them() -> None:
+    from training.codecs.sections import Sections
+
+    torch.manual_seed(1)
+    net = Sections(3, 8, 16, 1, 3).eval()
+    latents = net.latents(torch.randn(2, 3, 80))
+    assert latents.shape == (2, 3, 10)
+    assert torch.equal(net.decode(latents), torch.zeros(2, 2, 80))
+    with torch.no_grad():
+        net.peak.bias.copy_(torch.tensor([1.0, 0.0, 0.0]))
+    assert net.decode(latents)[:, 0].amin() > 0
+    x = torch.zeros(1, 3, 80)
+    x[0, 2, 42] = 3.0
+    height, place, _, _ = net.peaks(x)[0].T
+    assert int(height.argmax()) == 5
+    assert float(place[5]) == pytest.approx(2 * (2.5 * 2 / 8 - 1), abs=0.05)
+
+
+def test_moments_settle_and_are_weighed() -> None:
+    from training.codecs.whitened import Whitened
+
+    random = torch.Generator().manual_seed(0)
+    mixed = torch.tensor([[1.0, 0.9], [0.0, 0.3]])
+    vectors = torch.einsum("dc,bcn->bdn", mixed, torch.randn(8, 2, 500, generator=random)) + 4
+    whitened = Whitened(2).train()
+    flat = whitened(vectors, torch.ones(8, 500)).movedim(1, -1).flatten(0, 1)
+    assert torch.allclose(flat.T @ flat / len(flat), torch.eye(2), atol=0.1)
+    before = whitened.mean.clone()
+    whitened(torch.full_like(vectors, torch.nan), torch.ones(8, 500))
+    whitened(vectors, torch.zeros(8, 500))
+    assert torch.equal(whitened.mean, before)
+    whitened.seen.fill_(10**6)
+    whitened(vectors + 100, torch.ones(8, 500))
+    assert float((whitened.mean - before).abs().max()) == pytest.approx(0.1, rel=0.01)
+
+
+def test_spectra_are_shifted_each_by_its_own() -> None:
+    import random
+
+    from training.batches import shifted
+
+    given = spectra()
+    kept = given["wavelength"].copy()
+    ratio = shifted(given, 0.02, random.Random(0))["wavelength"] / kept
+    assert np.array_equal(given["wavelength"], kept)
+    assert np.ptp(ratio, axis=1).max() < 1e-5
+    assert 0 < np.abs(ratio - 1).max() <= 0.0201
+    assert len(np.unique(ratio[:, 0])) == len(ratio)
