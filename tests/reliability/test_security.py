@@ -28,6 +28,7 @@ from astropy.io import fits
 
 from mmu.archive import checksums, http, part, probe_fits, source
 from mmu.archive.fetch import Fetcher
+from mmu.archive.http import Patience
 from mmu.archive.part import own_folder, read_json, safe_join
 from mmu.archive.probe import probe
 from mmu.archive.source import HttpSource
@@ -257,8 +258,8 @@ def test_names_in_checksum_lists_lead_nowhere(tally: Tally, name: str) -> None:
 
 
 @contextmanager
-def fetching(archive: Archive, cache: Path, **options: Any) -> Iterator[Fetcher]:
-    with Fetcher(HttpSource(archive.url, QUICK, **options), cache, FREELY) as fetcher:
+def fetching(archive: Archive, cache: Path, patience: Patience = QUICK, **options: Any) -> Iterator[Fetcher]:
+    with Fetcher(HttpSource(archive.url, patience, **options), cache, FREELY) as fetcher:
         yield fetcher
 
 
@@ -301,7 +302,8 @@ def test_a_server_names_no_file(archive: Archive, tmp_path: Path, tally: Tally) 
 )
 def test_redirects_stay_with_the_archive(archive: Archive, tmp_path: Path, tally: Tally, location: str) -> None:
     archive.fail("a/x.txt", Faults.status(302, Location=location), lasting=True)
-    with fetching(archive, tmp_path / "cache") as fetcher:
+    # Some make the client wait for bytes that do not come: not long.
+    with fetching(archive, tmp_path / "cache", dataclasses.replace(QUICK, read=1.0)) as fetcher:
         get = lambda: fetcher.get(File("a/x.txt", 5))  # noqa: E731
         refused(
             tally, ATTACKS, f"redirect to {location!r}", get, "not one of the archive's hosts|an address that is none"
@@ -322,7 +324,8 @@ def test_redirects_stay_with_the_archive(archive: Archive, tmp_path: Path, tally
 def test_odd_headers_are_a_sentence(archive: Archive, tmp_path: Path, tally: Tally, name: str, value: str) -> None:
     status = 503 if name == "Retry_After" else 206 if name == "Content_Range" else 200
     archive.fail("a/x.txt", Faults.status(status, b"", **{name: value}), lasting=True)
-    with fetching(archive, tmp_path / "cache") as fetcher:
+    # Some make the client wait for bytes that do not come: not long.
+    with fetching(archive, tmp_path / "cache", dataclasses.replace(QUICK, read=1.0)) as fetcher:
         get = lambda: fetcher.get(File("a/x.fits" if status == 200 else "a/x.txt", 5))  # noqa: E731
         archive.fail("a/x.fits", Faults.status(status, b"", **{name: value}), lasting=True)
         refused(tally, ATTACKS, f"header {name.replace('_', '-')}: {value[:12]!r}", get)
