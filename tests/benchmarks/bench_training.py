@@ -172,7 +172,7 @@ def encoders(times: int) -> None:
                   "n_compressions": 2, "num_consecutive": 4, "embedding_dim": 5, "range_compression_factor": 0.01,
                   "mult_factor": 10.0},
         "spectrum": {"encoder_depths": (3, 3, 27, 3), "encoder_dims": (64, 128, 256, 512),
-                     "decoder_depths": (3, 9, 3, 3), "decoder_dims": (256, 128, 64, 2), "embedding_dim": 10},
+                     "decoder_depths": (3, 9, 3, 3), "decoder_dims": (256, 128, 64, 2), "embedding_dim": 10, "latent_channels": 512},
     }  # fmt: skip
     for name, config_ in full.items():
         reference = peer(name, **config_)
@@ -261,9 +261,9 @@ def main() -> None:
         torch=torch.__version__,
     )
     if "steps" in wanted:
-        steps("legacysurvey", 4, 3)
+        steps("legacysurvey", 2, 3)
     if "useful" in wanted:
-        steps(None, 16, 2)
+        steps(None, 8, 2)
     if "codecs" in wanted:
         encoders(3)
     if "loader" in wanted:
