@@ -37,7 +37,7 @@ from mmu.shards.parquet import Shard, checksum, write_shard
 from mmu.sky.partition import Partition, locate, partition_tree
 from training.codecs import ABSENT, Codec, digest, load
 from training.inputs import encoded
-from training.modalities import MODALITIES, VERSION, Modality, Source
+from training.modalities import MODALITIES, Modality, Source, version
 from training.token_shards import ABOUT, ROW_GROUP, about
 
 PARTITION_ROWS = 100_000
@@ -109,7 +109,7 @@ def plan(path: str, folder: Path, only: Sequence[str] | None = None) -> Plan:
         raise UsageError(f"{path} has nothing that a codec in {folder} is of ({have}); see training/modalities.py.")
     used = list(dict.fromkeys(task.row.codec for task in tasks))
     about = {
-        "modalities": VERSION,
+        "modalities": version(task.row.key for task in tasks),
         "codecs": {name: digest(found[name]) for name in used},
         "of": {task.row.key: task.row.codec for task in tasks},
         "rows": {side.name: side.fingerprint for side in samples.sides},
