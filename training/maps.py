@@ -18,6 +18,7 @@ from training.inputs import light_curves, padded_light_curves, pieces
 from training.modalities import MODALITIES, Source
 
 HIDDEN = 0.6
+"""Largest share of a light curve's points that training asks for without showing them."""
 
 
 class Maps:

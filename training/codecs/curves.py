@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.codecs.sections import _units, squeezed
+from training.codecs.sections import around, squeezed
 from training.codecs.whitened import Whitened
 
 WIDTHS = (0.5, 1.0, 3.0, 10.0)
@@ -45,10 +45,10 @@ class Curves(nn.Module):
         super().__init__()
         self.latents = latents
         seen = 2 * len(WIDTHS) * (COLOURS + 1)
-        self.stem, self.encoder = nn.Linear(seen, hidden), nn.Sequential(_units(hidden, units), nn.LayerNorm(hidden))
+        self.stem, self.encoder = nn.Linear(seen, hidden), nn.Sequential(around(hidden, units), nn.LayerNorm(hidden))
         self.coded, self.measured = nn.Linear(hidden, codes), nn.Linear(seen, codes)
         self.whitened = Whitened(codes)
-        self.decoder = nn.Sequential(nn.Linear(codes, hidden), _units(hidden, units), nn.LayerNorm(hidden))
+        self.decoder = nn.Sequential(nn.Linear(codes, hidden), around(hidden, units), nn.LayerNorm(hidden))
         self.asked = nn.Linear(2 * hidden + OF_A_BAND + 1, 2 * hidden)
         self.last, self.direct = nn.Linear(2 * hidden, 1), nn.Linear(codes, 1)
         self.register_buffer("places", torch.linspace(0, 1, latents), persistent=False)
