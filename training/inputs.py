@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,39 @@ def _spectra(values: dict[str, Any], source: Source, codec: Any) -> Iterator[Pie
     yield rows, arrays
 
 
+def _light_curves(values: dict[str, Any], source: Source, codec: Any) -> Iterator[Piece]:
+    """Light curves of any number of points."""
+    listed = light_curves(values)
+    rows = np.array([index for index, one in enumerate(listed) if one is not None], dtype=np.int64)
+    if len(rows):
+        yield rows, padded_light_curves([one for one in listed if one is not None])
+
+
+LightCurve = tuple[Any, Any, Any, Any]
+"""Arrays of one: time, flux, flux_err, band; None for the last where no band is named."""
+
+
+def light_curves(values: dict[str, Any]) -> list[LightCurve | None]:
+    """Each row of a decoded column; None where there is none."""
+    names = ("time", "flux", "flux_err", "band")
+    rows = zip(*(values.get(name, [None] * len(values["time"])) for name in names), strict=True)
+    return [None if row[0] is None or row[1] is None or not len(row[0]) else row for row in rows]
+
+
+def padded_light_curves(rows: Sequence[LightCurve]) -> dict[str, Any]:
+    """Arguments of the codec's `encode`: arrays as long as the longest, NaN beyond, and the bands of all."""
+    longest = max(len(row[0]) for row in rows)
+    times, fluxes, errors = (np.full((len(rows), longest), np.nan) for _ in range(3))
+    band = np.full((len(rows), longest), -1, np.int64)
+    bands: dict[str, int] = {}
+    for place, (time, flux, error, named) in enumerate(rows):
+        own = slice(0, len(time))
+        times[place, own], fluxes[place, own], errors[place, own] = time, flux, error
+        names = ["white"] * len(time) if named is None else named
+        band[place, own] = [-1 if name is None else bands.setdefault(str(name), len(bands)) for name in names]
+    return {"time": times, "flux": fluxes, "flux_err": errors, "band": band, "bands": list(bands) or ["white"]}
+
+
 def _numbers(values: Any, source: Source, codec: Any) -> Iterator[Piece]:
     """Numbers, NaN where there is none."""
     filled = np.ma.filled(values.astype(np.float64), np.nan) if isinstance(values, np.ma.MaskedArray) else values
@@ -140,6 +173,7 @@ STAMP = 160
 _PIECES: dict[str, Callable[[Any, Source, Any], Iterator[Piece]]] = {
     "image": _images,
     "spectrum": _spectra,
+    "light_curve": _light_curves,
     "segmap": _pictures,
     "catalogue": _lists,
     "scalar": _numbers,

@@ -1,11 +1,11 @@
-"""Batches of maps, which are pictures in the shards: row groups, and rows in them, in another order each epoch."""
+"""Batches of maps and light curves, which are no arrays in the shards: row groups and rows, shuffled each epoch."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,8 +14,11 @@ from crossmatch.sources import own_name
 from mmu.decoding import decode
 from mmu.errors import UsageError
 from mmu.opening import open as opened
-from training.inputs import pieces
+from training.inputs import light_curves, padded_light_curves, pieces
 from training.modalities import MODALITIES, Source
+
+HIDDEN = 0.6
+"""Largest share of a light curve's points that training asks for without showing them."""
 
 
 class Maps:
@@ -25,15 +28,18 @@ class Maps:
         UsageError: a dataset has no maps.
     """
 
+    key: ClassVar[str] = "tok_segmap"
+    what: ClassVar[str] = "maps of what is where"
+
     def __init__(self, paths: Sequence[str], batch_size: int, seed: int) -> None:
         self.batch_size, self.seed = batch_size, seed
         self.objects: dict[str, int] = {}
         self.units: list[tuple[Path, int, Source]] = []
         for path in paths:
             name, dataset = own_name(path)[0], opened(path)
-            source = MODALITIES["tok_segmap"].source(name)
+            source = MODALITIES[self.key].source(name)
             if source is None or source.column not in dataset.columns or not len(dataset):
-                raise UsageError(f"{path} has no maps of what is where to train on.")
+                raise UsageError(f"{path} has no {self.what} to train on.")
             self.objects[name] = len(dataset)
             for file in (dataset.shard(leaf) for leaf in dataset.partitions):
                 self.units += [(file, group, source) for group in range(pq.read_metadata(file).num_row_groups)]
@@ -54,7 +60,7 @@ class Maps:
             if self.unit == len(self.units):
                 self.epoch, self.unit = self.epoch + 1, 0
         self.waited += time.perf_counter() - started
-        return {"field": np.concatenate(parts)}
+        return self._arguments(parts, step)
 
     def _maps(self) -> Any:
         """Those of the row group that is read, in this epoch's order."""
@@ -64,10 +70,17 @@ class Maps:
             file, group, source = self.units[random.permutation(len(self.units))[self.unit]]
             with pq.ParquetFile(file) as open_file:
                 column = decode(open_file.read_row_group(group, columns=[source.column]), pictures=True)[source.column]
-            fields = [arguments["field"] for _, arguments in pieces("segmap", column, source)]
-            maps = np.concatenate(fields) if fields else np.zeros((0, 1, 1), np.float32)
-            self._read = key, np.random.default_rng((self.seed, *key)).permutation(maps)
+            self._read = key, np.random.default_rng((self.seed, *key)).permutation(self._rows(column, source))
         return self._read[1]
+
+    def _rows(self, column: Any, source: Source) -> Any:
+        """What there is in a decoded column, an object each."""
+        fields = [arguments["field"] for _, arguments in pieces("segmap", column, source)]
+        return np.concatenate(fields) if fields else np.zeros((0, 1, 1), np.float32)
+
+    def _arguments(self, parts: list[Any], step: int) -> dict[str, Any]:
+        """What the codec's `loss` takes."""
+        return {"field": np.concatenate(parts)}
 
     def state(self) -> dict[str, Any]:
         """Where it is."""
@@ -86,3 +99,22 @@ class Maps:
     def wait(self) -> float:
         """Seconds that were spent reading."""
         return self.waited
+
+
+class Curves(Maps):
+    """The same of light curves, some of whose points are hidden: up to `HIDDEN` of them, each object's own share."""
+
+    key: ClassVar[str] = "tok_light_curve"
+    what: ClassVar[str] = "light curves"
+
+    def _rows(self, column: Any, source: Source) -> Any:
+        found = [one for one in light_curves(column) if one is not None]
+        rows = np.empty(len(found), dtype=object)
+        rows[:] = found
+        return rows
+
+    def _arguments(self, parts: list[Any], step: int) -> dict[str, Any]:
+        given = padded_light_curves([one for part in parts for one in part])
+        random = np.random.default_rng((self.seed, step))
+        shape = given["time"].shape
+        return {**given, "hidden": random.random(shape) < random.uniform(0, HIDDEN, (shape[0], 1))}

@@ -11,12 +11,12 @@ under an older version stay readable.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-VERSION = 1
-"""Of the table; token shards and checkpoints carry it."""
+VERSION = 2
+"""Of the table: what this program knows. Token shards and checkpoints carry the `version` that their rows need."""
 
 PUBLISHED = 40
 """The first rows: the domains of the published checkpoints."""
@@ -51,6 +51,7 @@ class Modality:
         sources: where its numbers come from.
         offset: what is added to a codec's ids; ids below it are reserved (padding, sentinels, ...).
         base: where its ids begin in one table for all modalities.
+        since: the version of the table that it came with.
     """
 
     key: str
@@ -62,6 +63,7 @@ class Modality:
     sources: tuple[Source, ...] = ()
     offset: int = 0
     base: int = field(default=0, repr=False)
+    since: int = 1
 
     @property
     def tokens(self) -> int:
@@ -132,6 +134,11 @@ def _ours() -> Iterator[Row]:
     yield from (_scalar(f"tok_{name}", name, (GAIA, name)) for name in ("pmra", "pmdec"))
     for name in ("log_mstar", "z_mw", "tage_mw", "avg_ssfr"):
         yield _scalar(f"tok_{name}", name, ("desi_provabgs", name.upper()))
+    yield "tok_light_curve", (64, 1), 1024, "light_curve", (Source("*", "lightcurve"),)
+
+
+_BEGINS = (51,)
+"""The first row of each later version."""
 
 
 def _table() -> dict[str, Modality]:
@@ -141,7 +148,8 @@ def _table() -> dict[str, Modality]:
         sequence = len(shape) == 1
         offset = CATALOGUE_RESERVED if sequence else 0
         kind: Literal["grid", "sequence"] = "sequence" if sequence else "grid"
-        table[key] = Modality(key, number, kind, shape, vocabulary, codec, sources, offset, base)
+        since = 1 + sum(number >= first for first in _BEGINS)
+        table[key] = Modality(key, number, kind, shape, vocabulary, codec, sources, offset, base, since)
         base += vocabulary
     return table
 
@@ -151,3 +159,8 @@ MODALITIES: dict[str, Modality] = _table()
 
 VOCABULARY = sum(row.vocabulary for row in MODALITIES.values())
 """Ids of all modalities: the length of one embedding table, in which `Modality.base` says where each begins."""
+
+
+def version(keys: Iterable[str]) -> int:
+    """The first version of the table that has all of these rows: older tokens and models stay what they were."""
+    return max((MODALITIES[key].since for key in keys), default=1)

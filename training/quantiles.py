@@ -23,7 +23,7 @@ SOFTENING = {"redshift": 0.1, "parallax_signed": 0.1, "pmra": 1.0, "pmdec": 1.0}
 """Folders of codecs of arcsinh -> where it turns from linear to logarithmic, in the column's unit."""
 GRIDS = {"Z"}
 _BATCH = 4096
-_NETWORKS = {"image", "image_universal", "spectrum", "segmentation_map"}
+_NETWORKS = {"image", "image_universal", "spectrum", "segmentation_map", "light_curve"}
 
 
 def recipe(folder: str) -> tuple[str, dict[str, Any]]:

@@ -31,7 +31,7 @@ class CodecRecipe:
         weights: dataset -> how often a batch is of it; equally often if left out.
     """
 
-    kind: Literal["image", "spectrum", "segmap"]
+    kind: Literal["image", "spectrum", "segmap", "light_curve"]
     folder: str
     config: Mapping[str, Any] = field(default_factory=dict)
     crop: int = 0
@@ -80,6 +80,14 @@ CODECS: dict[str, CodecRecipe] = {
         learning_rate=4e-3,
         warm_up=30,
         shifts=0.02,
+    ),
+    "light-curve-tiny": CodecRecipe(
+        "light_curve",
+        "light_curve",
+        steps=600,
+        batch_size=8,
+        learning_rate=4e-3,
+        warm_up=30,
     ),
     "segmap-tiny": CodecRecipe(
         "segmap", "segmentation_map", {"encoder_output_dim": 64, "res_hidden_dims": 16}, steps=200, batch_size=16

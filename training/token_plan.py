@@ -24,7 +24,7 @@ from mmu.errors import UsageError, unknown
 from mmu.schema.column import HEALPIX
 from mmu.sky.partition import Partition, locate, partition_tree
 from training.codecs import Codec, digest, load
-from training.modalities import MODALITIES, VERSION, Modality, Source
+from training.modalities import MODALITIES, Modality, Source, version
 from training.token_shards import ABOUT
 from training.views import VIEWS
 
@@ -116,7 +116,7 @@ def plan(path: str, folder: Path, only: Sequence[str] | None = None, *, views: i
         have = f"codecs {', '.join(found)}" if found else "no codecs"
         raise UsageError(f"{path} has nothing that a codec in {folder} is of ({have}); see training/modalities.py.")
     about = {
-        "modalities": VERSION,
+        "modalities": version(task.row.key for task in tasks),
         "codecs": {name: digest(folder / name) for name in dict.fromkeys(task.row.codec for task in tasks)},
         "of": {task.row.key: task.row.codec for task in tasks},
         "rows": {side.name: side.fingerprint for side in samples.sides},

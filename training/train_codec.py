@@ -1,6 +1,7 @@
 """Train a codec: `python -m training.train_codec image --data data/legacysurvey data/hsc --out codecs`.
 
 image, spectrum    networks, trained from `mmu.stream`; the same command resumes
+segmap             as these, of the maps of what is where; light_curve: of light curves
 scalars            quantiles of every number in `training.modalities` that the datasets have
 catalogue          quantiles of the shapes of listed sources
 """
@@ -35,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.train_codec", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("kind", choices=["image", "spectrum", "segmap", "scalars", "catalogue"])
+    parser.add_argument("kind", choices=["image", "spectrum", "segmap", "light_curve", "scalars", "catalogue"])
     parser.add_argument("--data", nargs="+", required=True, metavar="PATH", help="datasets, as mmu.stream takes them")
     parser.add_argument("--out", type=Path, required=True, help="folder of codecs; the run's own files go there too")
     parser.add_argument("--recipe", help="of training/recipes.py; KIND-tiny if left out")
@@ -69,7 +70,7 @@ def _run(asked: argparse.Namespace) -> None:
     from training.fit import Fit
     from training.recipes import CODECS
 
-    name = asked.recipe or f"{asked.kind}-tiny"
+    name = asked.recipe or f"{asked.kind.replace('_', '-')}-tiny"
     of_kind = [key for key, recipe in CODECS.items() if recipe.kind == asked.kind]
     if name not in of_kind:
         raise unknown(f"recipe of {asked.kind} codecs", name, of_kind)
@@ -88,10 +89,12 @@ def _run(asked: argparse.Namespace) -> None:
 def _batches(recipe: Any, asked: argparse.Namespace) -> Any:
     """What the recipe is trained on."""
     from training.batches import Batches
-    from training.maps import Maps
+    from training.maps import Curves, Maps
 
     if recipe.kind == "segmap":
         return Maps(asked.data, recipe.batch_size, asked.seed)
+    if recipe.kind == "light_curve":
+        return Curves(asked.data, recipe.batch_size, asked.seed)
     weights = recipe.weights
     return Batches(
         recipe.kind,

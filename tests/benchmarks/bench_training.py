@@ -172,7 +172,8 @@ def encoders(times: int) -> None:
                   "n_compressions": 2, "num_consecutive": 4, "embedding_dim": 5, "range_compression_factor": 0.01,
                   "mult_factor": 10.0},
         "spectrum": {"encoder_depths": (3, 3, 27, 3), "encoder_dims": (64, 128, 256, 512),
-                     "decoder_depths": (3, 9, 3, 3), "decoder_dims": (256, 128, 64, 2), "embedding_dim": 10, "latent_channels": 512},
+                     "decoder_depths": (3, 9, 3, 3), "decoder_dims": (256, 128, 64, 2), "embedding_dim": 10,
+                     "latent_channels": 512},
     }  # fmt: skip
     for name, config_ in full.items():
         reference = peer(name, **config_)

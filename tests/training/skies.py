@@ -96,6 +96,42 @@ def desi(folder: Path, count: int = 24, step: int = 2, seed: int = 2) -> Path:
     return dataset(folder, schema, values, ra, dec)
 
 
+LIGHT = ("ztf-g", "ztf-r")
+
+
+def curves(count: int, seed: int, points: int = 60) -> dict[str, Any]:
+    """Sinusoids, and every second a supernova, at random times in two bands, and `truth` without noise.
+
+    Arguments of the codec's `encode` but for `bands`, which are `LIGHT`; (count, points) each.
+    """
+    random = np.random.default_rng(seed)
+    each: dict[str, Any] = {"size": (count, 1)}
+    time, band = random.uniform(0, 100, (count, points)), random.integers(0, 2, (count, points))
+    scale, colour = random.lognormal(3, 1, **each), random.uniform(0.4, 1.0, **each)
+    wave = np.sin(2 * np.pi * (time / random.uniform(25, 80, **each) + random.random(**each)))
+    peak, rise, fall = random.uniform(20, 60, **each), random.uniform(3, 8, **each), random.uniform(10, 25, **each)
+    after = np.clip(time - peak, -50, 100)
+    nova = 2 * np.exp(-np.where(band == 0, 1, 0.6) * after / fall) / (1 + np.exp(-after / rise))
+    shape = np.where(np.arange(count)[:, None] % 2, nova, random.uniform(2, 6, **each) + wave)
+    truth = scale * shape * np.where(band == 0, colour, 1.0)
+    error = scale * random.uniform(0.1, 0.4, **each) * random.uniform(0.5, 2, (count, points))
+    flux = truth + error * random.normal(0, 1, truth.shape)
+    return {"time": 60000 + time, "flux": flux, "flux_err": error, "band": band, "truth": truth}
+
+
+def lightcurves(folder: Path, count: int = 24, seed: int = 5) -> Path:
+    """Some of them, of 20 to 60 points each, as a survey of others may have them; every seventh has none."""
+    made, random = curves(count, seed), np.random.default_rng(seed)
+    lengths = np.where(np.arange(count) % 7 == 6, 0, random.integers(20, 61, count))
+    column = MODALITIES["lightcurve"].column(axes={"time": None}, flux="uJy", with_=("band",))
+    values: dict[str, Any] = {
+        name: [row[:length] for row, length in zip(made[name], lengths, strict=True)]
+        for name in ("time", "flux", "flux_err")
+    }
+    values["band"] = [[LIGHT[b] for b in row[:n]] for row, n in zip(made["band"], lengths, strict=True)]
+    return dataset(folder, Schema((*IDENTITY, column)), {"lightcurve": values}, *positions(count))
+
+
 def ragged(rows: list[Any]) -> pa.Array:
     """Arrays that differ in their first axis."""
     ends = np.r_[0, np.cumsum([len(row) for row in rows])].astype(np.int32)

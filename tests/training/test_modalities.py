@@ -6,8 +6,9 @@ import itertools
 
 import pytest
 
+from mmu.schema import MODALITIES as SCHEMA
 from mmu.survey import get_survey
-from training.modalities import MODALITIES, PUBLISHED, VOCABULARY
+from training.modalities import MODALITIES, PUBLISHED, VERSION, VOCABULARY, version
 
 
 def test_ids_are_row_numbers_and_bases_leave_no_gap() -> None:
@@ -46,6 +47,18 @@ def test_sources_are_columns_of_the_surveys() -> None:
     for row in MODALITIES.values():
         assert row.sources, row.key
         for source in row.sources:
+            if source.survey == "*":  # for surveys of others
+                assert source.column in SCHEMA
+                continue
             releases = get_survey(source.survey).releases
             assert any(source.column in release.schema for release in releases), (row.key, source)
             assert row.source(source.survey) == source
+
+
+def test_rows_say_with_which_version_they_came() -> None:
+    since = [row.since for row in MODALITIES.values()]
+    assert since == sorted(since)
+    assert set(since) == set(range(1, VERSION + 1))
+    assert sum(number == 1 for number in since) == 51
+    assert version(["tok_image", "tok_z"]) == version([]) == 1
+    assert version(["tok_image", "tok_light_curve"]) == 2

@@ -20,7 +20,7 @@ from mmu.cli import app
 from mmu.errors import FormatError, MmuError, UsageError
 from training import codecs
 from training.codecs import ABSENT
-from training.modalities import CATALOGUE_RESERVED, MODALITIES, VERSION
+from training.modalities import CATALOGUE_RESERVED, MODALITIES
 from training.token_shards import Tokens, about, padded
 from training.tokens import plan, tokenise
 
@@ -80,7 +80,7 @@ def test_lists_have_the_reserved_ids_below_them(sky: dict[str, Path], tokens: Pa
 def test_absent_is_null_and_metadata_say_of_what(codecs_folder: Path, tokens: Path) -> None:
     path = sorted(tokens.rglob("Npix=*.parquet"))[0]
     told = about(path)
-    assert told["modalities"] == VERSION
+    assert told["modalities"] == 1
     assert told["codecs"]["EBV"] == codecs.digest(codecs_folder / "EBV")
     assert told["of"]["tok_segmap"] == "segmentation_map"
     schema = pq.read_schema(path)
@@ -240,3 +240,20 @@ def test_padding_of_columns(tokens: Path) -> None:
     column = column.chunk(0) if hasattr(column, "chunk") else column
     sliced = padded("catalog", column[1:]) if len(column) > 1 else padded("catalog", column)
     assert sliced.shape[1] == 50
+
+
+def test_tokens_of_an_older_table_are_read_and_completed(
+    sky: dict[str, Path], codecs_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder begun before light curves came is what it would be now, and one of a newer table is refused."""
+    from training import token_shards
+
+    written = tokenise(plan(str(sky["desi"]), codecs_folder, ["tok_z"]), tmp_path)
+    monkeypatch.setattr(token_shards, "VERSION", 3)
+    assert Tokens(tmp_path / "desi", codecs_folder).about["modalities"] == 1
+    (tmp_path / "desi" / "dataset" / written[0].partition.path).unlink()
+    again = tokenise(plan(str(sky["desi"]), codecs_folder, ["tok_z"]), tmp_path)
+    assert [shard.xxh3 for shard in again] == [shard.xxh3 for shard in written]
+    monkeypatch.setattr(token_shards, "VERSION", 0)
+    with pytest.raises(UsageError, match="version 1 of the modalities"):
+        Tokens(tmp_path / "desi")

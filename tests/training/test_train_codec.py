@@ -15,7 +15,7 @@ from mmu.errors import FormatError, UsageError
 from training import checkpoint, codecs
 from training.batches import Batches
 from training.fit import CHECKPOINT, LOG, Fit
-from training.maps import Maps
+from training.maps import Curves, Maps
 from training.recipes import CODECS, CodecRecipe
 from training.train_codec import main
 
@@ -32,15 +32,21 @@ SPECTRUM = replace(
     },
     steps=4, batch_size=4, warm_up=1,
 )  # fmt: skip
+SMALL_SPECTRUM = replace(
+    CODECS["spectrum-tiny"], config={"network": "sections", "hidden": 8, "units": 1}, steps=4, batch_size=4, warm_up=1
+)
+CURVE = replace(CODECS["light-curve-tiny"], config={"hidden": 8, "units": 1}, steps=4, batch_size=4, warm_up=1)
 SEGMAP = replace(CODECS["segmap-tiny"], config={"encoder_output_dim": 8, "res_hidden_dims": 4}, steps=8, batch_size=7)
 
 
 def fit(recipe: CodecRecipe, path: Path, out: Path, seed: int = 0) -> Fit:
     batches: Any
-    if recipe.kind == "segmap":
-        batches = Maps([str(path)], recipe.batch_size, seed)
+    if recipe.kind in ("segmap", "light_curve"):
+        batches = (Maps if recipe.kind == "segmap" else Curves)([str(path)], recipe.batch_size, seed)
     else:
-        batches = Batches(recipe.kind, [str(path)], recipe.batch_size, seed, crop=recipe.crop, threads=1)
+        batches = Batches(
+            recipe.kind, [str(path)], recipe.batch_size, seed, crop=recipe.crop, threads=1, shifts=recipe.shifts
+        )
     return Fit(recipe, batches, out, seed)
 
 
@@ -62,10 +68,23 @@ def test_the_loss_of_images_falls_and_is_logged(sky: dict[str, Path], tmp_path: 
     assert codec.trained["objects"] == {"legacysurvey": 24}
 
 
-@pytest.mark.parametrize(("recipe", "survey"), [(IMAGE, "legacysurvey"), (SPECTRUM, "desi"), (SEGMAP, "legacysurvey")])
+@pytest.mark.parametrize(
+    ("recipe", "survey"),
+    [
+        (IMAGE, "legacysurvey"),
+        (SPECTRUM, "desi"),
+        (SMALL_SPECTRUM, "desi"),
+        (SEGMAP, "legacysurvey"),
+        (CURVE, "private"),
+    ],
+)
 def test_a_resumed_run_ends_with_the_same_weights(
     recipe: CodecRecipe, survey: str, sky: dict[str, Path], tmp_path: Path
 ) -> None:
+    if survey == "private":
+        from tests.training import skies
+
+        sky = {survey: skies.lightcurves(tmp_path / survey)}
     whole, half = fit(recipe, sky[survey], tmp_path / "whole"), fit(recipe, sky[survey], tmp_path / "half")
     whole.run(recipe.steps, 100, 100, lambda entry: None)
     half.run(recipe.steps // 2, 100, 100, lambda entry: None)
@@ -177,3 +196,38 @@ def test_recipes_make_codecs_that_fit_the_table() -> None:
             tokens = codec.tokens((96, 96))
             assert (tokens if len(tokens) == 2 else (*tokens, 1)) == row.shape
             assert codec.vocabulary == row.vocabulary
+
+
+def test_light_curves_are_trained_on_and_become_tokens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.training import skies
+    from training.token_shards import Tokens
+    from training.tokens import plan, tokenise
+
+    path = skies.lightcurves(tmp_path / "private")
+    asked = ["light_curve", "--data", str(path), "--out", str(tmp_path / "c")]
+    assert main([*asked, "--batch-size", "4", "--dry-run"]) == 0
+    assert "64 an object, of 1,024 ids" in capsys.readouterr().out
+    assert main([*asked, "--steps", "3", "--batch-size", "4"]) == 0
+    tokenise(plan(str(path), tmp_path / "c"), tmp_path / "t")
+    tokens = Tokens(tmp_path / "t" / "private", tmp_path / "c")
+    assert tokens.about["modalities"] == 2
+    ids = np.concatenate([batch["tok_light_curve"] for batch in tokens.batches()])
+    assert ids.shape == (24, 64)
+    assert (ids[:, 0] < 0).sum() == 3
+    assert len(np.unique(ids[ids >= 0])) > 100
+    assert main(["scalars", *asked[1:]]) == 2
+
+
+def test_light_curves_of_a_batch_are_padded_and_partly_hidden(tmp_path: Path) -> None:
+    from tests.training import skies
+    from training.maps import Curves
+
+    curves = Curves([str(skies.lightcurves(tmp_path / "private"))], 7, 0)
+    seen = [curves(step) for step in range(6)]
+    there = [np.isfinite(one["time"]) for one in seen]
+    assert sum(len(np.unique(one["flux"][valid])) for one, valid in zip(seen[:3], there, strict=False)) > 500
+    assert all(set(one["bands"]) == set(skies.LIGHT) for one in seen)
+    assert all(((one["band"] >= 0) == valid).all() for one, valid in zip(seen, there, strict=True))
+    assert 0.1 < np.mean([one["hidden"].mean() for one in seen]) < 0.5
+    with pytest.raises(UsageError, match="no light curves"):
+        Curves([str(skies.legacysurvey(tmp_path / "legacysurvey", 4))], 7, 0)

@@ -24,6 +24,7 @@ __all__ = ["ABSENT", "PUBLISHED", "Codec", "digest", "kinds", "load", "make"]
 _WHERE = {
     "image": "training.codecs.image:ImageCodec",
     "spectrum": "training.codecs.spectrum:SpectrumCodec",
+    "light_curve": "training.codecs.light_curve:LightCurveCodec",
     "catalogue": "training.codecs.catalogue:CatalogueCodec",
     "segmap": "training.codecs.segmap:SegmapCodec",
     "scalar": "training.codecs.scalar:ScalarCodec",

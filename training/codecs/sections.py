@@ -48,7 +48,8 @@ class Around(nn.Module):
         return x + self.last(F.silu(self.first(sides)))  # type: ignore[no-any-return]
 
 
-def _units(channels: int, count: int) -> nn.Sequential:
+def around(channels: int, count: int) -> nn.Sequential:
+    """So many residual units, each seeing further than the last."""
     return nn.Sequential(*[Around(channels, REACH[number % len(REACH)]) for number in range(count)])
 
 
@@ -67,11 +68,11 @@ class Sections(nn.Module):
         super().__init__()
         self.pixels = pixels
         self.stem = nn.Linear(2 * before * pixels + FACTS, hidden)
-        self.encoder = nn.Sequential(_units(hidden, units), nn.LayerNorm(hidden))
+        self.encoder = nn.Sequential(around(hidden, units), nn.LayerNorm(hidden))
         self.coded = nn.Linear(hidden, codes)
         self.measured = nn.Linear(FACTS, codes)
         self.whitened = Whitened(codes)
-        self.decoder = nn.Sequential(nn.Linear(codes, hidden), _units(hidden, units), nn.LayerNorm(hidden))
+        self.decoder = nn.Sequential(nn.Linear(codes, hidden), around(hidden, units), nn.LayerNorm(hidden))
         self.smooth, self.peak = nn.Linear(hidden, 4 * pixels), nn.Linear(hidden, 3)
         self.direct = nn.Linear(codes, 3, bias=False)
         self.register_buffer("place", (torch.arange(pixels) + 0.5) * 2 / pixels - 1, persistent=False)

@@ -27,7 +27,7 @@ from training.engine.meter import Meter
 from training.engine.optimiser import adamw, learning_rate
 from training.engine.parallel import World
 from training.engine.signals import Stop
-from training.modalities import MODALITIES, VERSION
+from training.modalities import MODALITIES, version
 from training.model import files
 from training.model.anytoany import AnyToAny
 from training.ragged import Batch, Cells
@@ -84,7 +84,7 @@ class Trainer:
             "recipe": kept,
             "model": self.model.config.as_json(),
             "data": dict(self.batches.facts),
-            "modalities": VERSION,
+            "modalities": version(self.model.config.modalities),
         }
         facts: dict[str, Any] = json.loads(json.dumps(whole))
         return facts

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from mmu.errors import UsageError, unknown
 from training.codecs.codec import PUBLISHED
-from training.modalities import MODALITIES, VERSION, Modality
+from training.modalities import MODALITIES, VERSION, Modality, version
 
 _SAME = ("dim", "encoder_depth", "decoder_depth", "mlp_ratio", "qk_norm")
 _BIASES = ("qkv_bias", "proj_bias", "mlp_bias", "norm_bias")
@@ -65,7 +65,7 @@ class ModelConfig:
 
     def as_json(self) -> dict[str, Any]:
         """What `of_json` takes."""
-        return {"model": "any-to-any", "modalities_version": VERSION, **asdict(self)}
+        return {"model": "any-to-any", "modalities_version": version(self.modalities), **asdict(self)}
 
     @classmethod
     def of_json(cls, about: Mapping[str, Any]) -> Self:

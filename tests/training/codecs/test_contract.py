@@ -72,6 +72,27 @@ class TestSmallSpectrum(TestSpectrum):
     config: ClassVar[Any] = {"network": "sections", "hidden": 16, "units": 1}
 
 
+class TestLightCurve(Contract):
+    kind = "light_curve"
+    config: ClassVar[Any] = {"hidden": 16, "units": 1}
+
+    def arguments(self) -> dict[str, Any]:
+        random = np.random.default_rng(1)
+        time, flux = 60000 + random.uniform(0, 50, (3, 40)), random.normal(20, 5, (3, 40)).astype(np.float32)
+        flux[1, 3:5] = np.nan
+        band = random.integers(-1, 2, (3, 40))
+        error = random.uniform(0.5, 1, (3, 40))
+        return {"time": time, "flux": flux, "flux_err": error, "band": band, "bands": ["ztf-g", "ztf-r"]}
+
+    def nothing(self) -> dict[str, Any]:
+        given = self.arguments()
+        given["flux_err"][0] = 0
+        return {name: value for name, value in given.items() if name not in ("band", "bands")}
+
+    def wrong(self) -> dict[str, Any]:
+        return {**self.arguments(), "flux": np.ones((3, 39))}
+
+
 class TestSegmap(Contract):
     kind = "segmap"
     config: ClassVar[Any] = {"encoder_output_dim": 16, "res_hidden_dims": 4}
