@@ -11,6 +11,7 @@ import numpy as np
 from crossmatch.stream.api import stream
 from crossmatch.stream.stream import Stream
 from mmu.errors import UsageError
+from training.views import planes
 
 COLUMNS = {"image": ("flux", "ivar", "mask", "psf_fwhm"), "spectrum": ("flux", "ivar", "mask", "lambda")}
 """Kind of codec -> members of the column of that name that it is trained on."""
@@ -112,13 +113,7 @@ def _endless(made: Stream) -> Iterator[Any]:
 
 def turned(given: dict[str, Any], way: int) -> dict[str, Any]:
     """Images, their inverse variances and masks in one of the eight ways that a square has."""
-
-    def turn(planes: Any) -> Any:
-        planes = planes[..., ::-1] if way & 1 else planes
-        planes = planes[..., ::-1, :] if way & 2 else planes
-        return planes.swapaxes(-1, -2) if way & 4 else planes
-
-    return {name: turn(value) if getattr(value, "ndim", 0) == 4 else value for name, value in given.items()}
+    return {name: planes(value, way) if getattr(value, "ndim", 0) == 4 else value for name, value in given.items()}
 
 
 def shifted(given: dict[str, Any], most: float, drawn: random.Random) -> dict[str, Any]:

@@ -37,8 +37,8 @@ def turned(kind: str, column: str, values: Any, view: int) -> Any:
     if column in _ELLIPTICITIES:
         return values * _sign(column, view)
     if kind == "image":
-        return {name: _planes(of, view) if name in ("flux", "ivar", "mask") else of for name, of in values.items()}
-    return _listed(values, view) if kind == "catalogue" else _planes(values, view)
+        return {name: planes(of, view) if name in ("flux", "ivar", "mask") else of for name, of in values.items()}
+    return _listed(values, view) if kind == "catalogue" else planes(values, view)
 
 
 def _sign(column: str, view: int) -> int:
@@ -47,12 +47,12 @@ def _sign(column: str, view: int) -> int:
     return -1 if (view % 2 == 1) != mirrored else 1
 
 
-def _planes(values: Any, view: int) -> Any:
-    """Arrays of planes, or a list of them with None where there are none."""
+def planes(values: Any, view: int) -> Any:
+    """Arrays of planes in one of the eight ways that a square has, or a list of them with None where there are none."""
     if isinstance(values, np.ndarray) and values.dtype != object:
         out = np.rot90(values, view % 4, axes=(-2, -1))
         return np.ascontiguousarray(out[..., ::-1] if view >= 4 else out)
-    return [None if one is None else _planes(np.asarray(one), view) for one in values]
+    return [None if one is None else planes(np.asarray(one), view) for one in values]
 
 
 def _listed(values: dict[str, Any], view: int) -> dict[str, Any]:

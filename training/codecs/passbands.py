@@ -1,7 +1,8 @@
 """What light curves were measured through: a wavelength and a width for each band, from its name or told outright.
 
 Broad photometry needs less than images (see `bands`): no zero point, as a light curve is normalised by itself. Names of
-images' filters are known too. Values are effective ones of the SVO Filter Profile Service, to a few per cent.
+images' filters are known too. Values are effective ones, good to a few per cent; they were not held against the
+filters' published curves.
 """
 
 from __future__ import annotations

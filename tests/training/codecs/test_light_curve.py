@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from astropy.io import fits
 
 from mmu.errors import UsageError
 from tests.training import skies
+from training import codecs
 from training.codecs import ABSENT
 from training.codecs.light_curve import LightCurveCodec
 from training.codecs.passbands import PASSBANDS, facts
@@ -182,3 +186,24 @@ def test_what_cannot_be_encoded_is_refused(codec: LightCurveCodec, change: dict[
 def test_a_config_that_does_not_fit_is_refused() -> None:
     with pytest.raises(UsageError, match="must be equal"):
         LightCurveCodec(levels=(4, 4))
+
+
+def test_a_real_light_curve_of_tess() -> None:
+    """Of the archive's own file: its missing cadences are left out, and what is decoded is finite and of its level."""
+    folder = os.environ.get("MMU_REAL_DATA", "")
+    path = Path(folder) / "other/hlsp_tess-data-alerts_tess_phot_00025155310-s01_tess_v1_lc.fits"
+    if not folder or not path.is_file():
+        pytest.skip("MMU_REAL_DATA has no light curve of TESS")
+    with fits.open(path) as file:
+        table = file["LIGHTCURVE"].data
+        time, flux, error = (np.array(table[name], np.float64) for name in ("TIME", "PDCSAP_FLUX", "PDCSAP_FLUX_ERR"))
+    good = error > 0  # what the file has no value of is 0, with an error of 0
+    assert len(flux) / 2 < good.sum() < len(flux)
+    codec = codecs.make("light_curve").eval()
+    ids = codec.encode(time[None], flux[None], error[None], bands=["tess"])
+    assert ids.shape == (1, 64)
+    assert 0 <= int(ids.min()) <= int(ids.max()) < 1024
+    assert torch.equal(codec.encode(time[good][None], flux[good][None], error[good][None], bands=["tess"]), ids)
+    decoded = codec.decode(ids, bands=["tess"]).flux
+    assert torch.isfinite(decoded).all()
+    assert float(decoded.mean()) == pytest.approx(float(np.median(flux[good])), rel=0.05)
