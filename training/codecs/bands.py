@@ -48,7 +48,7 @@ class Band:
         """What a network is told of it: numbers of order one."""
         seeing = psf_fwhm if psf_fwhm is not None and math.isfinite(psf_fwhm) and psf_fwhm > 0 else self.psf_fwhm
         return [
-            math.log(self.wavelength / 7000.0),
+            4 * math.log(self.wavelength / 7000.0),
             math.log(self.width / 1200.0),
             (self.zero_point - ZERO_POINT) / 5.0,
             math.log(self.scale / 0.2),

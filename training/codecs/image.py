@@ -19,20 +19,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmu.errors import UsageError
+from training.codecs import light
 from training.codecs.bands import PUBLISHED, Band, find
 from training.codecs.codec import Codec, Loss, flags, remember, whole
 from training.codecs.magvit import MagVit, Patches
 from training.codecs.projection import AnyBands, FixedBands
-from training.codecs.quantize import ABSENT, FSQ, Spread
+from training.codecs.quantize import ABSENT, FSQ
+from training.codecs.stretch import Stretch, units
+from training.codecs.whitened import Whitened
 
 SIZE = 96
 """Pixels a side that the published codec looks at."""
-AMPLITUDE = 1.0
-"""Compressed flux of the universal codec, over arcsinh(flux / noise)."""
 FLOOR = 0.2
-"""Relative error that fluxes have at least, in the loss."""
-SAME = 1e-3
-"""Difference of compressed fluxes below which a slope between them is one at a point."""
+"""Relative error that fluxes of pixels have at least, in the loss."""
+OF_PATCHES = 0.3
+"""Weight of the fluxes of patches in the loss, beside that of pixels."""
 LEAST = 32
 """Pixels a side that the universal codec needs."""
 
@@ -56,7 +57,7 @@ class ImageCodec(Codec):
         hidden_dims: channels of the latents; multisurvey_projection_dims: channels that bands are projected to.
         n_compressions: times the size is halved; num_consecutive: residual units between.
         range_compression_factor, mult_factor: softening of the arcsinh, nanomaggies, and the gain after it; the
-            universal codec softens by each band's noise instead, as surveys differ in depth by a factor of a hundred.
+            universal codec softens by each band's noise instead.
         channels: "aion" for the nine published bands, "universal" for any.
         stem: "magvit", or "patchify" in steps of `patch` pixels.
     """
@@ -85,11 +86,12 @@ class ImageCodec(Codec):
         if embedding_dim != self.quantizer.channels:
             raise UsageError(f"embedding_dim={embedding_dim} differs from {len(quantizer_levels)} quantizer_levels.")
         self.vocabulary = self.quantizer.vocabulary
-        self.softening, self.gain = range_compression_factor, mult_factor
         self.universal = channels == "universal"
+        self.stretch = Stretch() if self.universal else Stretch(range_compression_factor, mult_factor)
         width = multisurvey_projection_dims
         if self.universal:
-            self.bands, self.spread = AnyBands(width), Spread(embedding_dim)
+            self.bands, self.whitened = AnyBands(width), Whitened(embedding_dim)
+            self.measured = nn.Conv2d(light.MEASURED, embedding_dim, 1, bias=False)
         else:
             self.subsample_in = FixedBands(len(PUBLISHED), width)
             self.subsample_out = FixedBands(width, len(PUBLISHED))
@@ -100,6 +102,14 @@ class ImageCodec(Codec):
             if stem == "magvit"
             else Patches(width, hidden_dims, patch, num_consecutive)
         )
+        if self.universal:
+            self._start()
+
+    @torch.no_grad()
+    def _start(self) -> None:
+        """The first two codes of a fresh universal codec are a patch's brightness and its colour."""
+        nn.init.eye_(self.measured.weight[:, :, 0, 0])
+        self.pre_quant_proj.weight[: light.MEASURED] *= 0.1
 
     def tokens(self, shape: tuple[int, ...] = (SIZE, SIZE)) -> tuple[int, ...]:
         """The grid of ids, (rows, columns), of images of (..., rows, columns) pixels."""
@@ -161,8 +171,9 @@ class ImageCodec(Codec):
         seeing = None if psf_fwhm is None else whole("psf_fwhm", psf_fwhm)
         planes = self.planes(vectors, wanted, seeing)
         if not self.as_published:
-            planes = planes.clamp(-self._largest(wanted), self._largest(wanted))  # sinh of more is astronomical
-        flux = self._expanded(planes, wanted) * _units(wanted, planes)
+            largest = self.stretch.largest(wanted, planes)
+            planes = planes.clamp(-largest, largest)  # sinh of more is astronomical
+        flux = self.stretch.expanded(planes, wanted) * units(wanted, planes)
         return torch.where((ids >= 0).all(1)[:, None, None, None], flux, torch.nan)
 
     def loss(
@@ -179,7 +190,8 @@ class ImageCodec(Codec):
 
         Undoing the arcsinh of a network's output instead would turn a 5 into 3e19. Errors count as `FLOOR` of the flux
         at least, or a few pixels of bright stars, with signal to noise of thousands, would be all that is learned.
-        The universal codec takes the logarithm of each image's, as those of a deep survey would drown the others.
+        The universal codec takes the logarithm of each image's, as those of a deep survey would drown the others, and
+        of its patches' too, as all of an image's colour is less than the noise of its pixels.
         """
         given = self.prepare(flux, bands, ivar, mask, present, psf_fwhm)
         latents = self.latents(given)
@@ -188,16 +200,26 @@ class ImageCodec(Codec):
             vectors = self.quantizer.half_rounded(latents)
         rows, columns = given.planes.shape[2:]
         planes = self.planes(vectors, given.bands, given.psf_fwhm)[..., :rows, :columns]
-        inverse = self._cropped(whole("ivar", ivar)).to(planes) * _units(given.bands, planes).square()
-        truth = self._expanded(given.planes, given.bands)
-        slope = self._secant(planes, given, truth) if self.universal else self._slope(given.planes, given.bands)
+        inverse = self._cropped(whole("ivar", ivar)).to(planes) * units(given.bands, planes).square()
+        truth = self.stretch.expanded(given.planes, given.bands)
+        if self.universal:
+            slope = self.stretch.secant(planes, given.planes, truth, given.bands)
+        else:
+            slope = self.stretch.slope(given.planes, given.bands)
         weights = slope.square() * inverse / (1 + inverse * (FLOOR * truth).square())
         weights = torch.where(given.valid, weights, 0.0)
         each, counts = (weights * (planes - given.planes).square()).flatten(1).sum(1), given.valid.flatten(1).sum(1)
-        chi_square = each.sum() / counts.sum().clamp(min=1)
-        fit = (each / counts.clamp(min=1)).clamp(min=1e-6).log().mean() if self.universal else chi_square
+        fit = chi_square = each.sum() / counts.sum().clamp(min=1)
+        if self.universal:
+            fit = _log(each / counts.clamp(min=1)) + OF_PATCHES * _log(self._of_patches(planes, given, truth, inverse))
         ids = self.quantizer.encode(latents.detach()).flatten(1)
         return Loss(0.5 * fit + extra, ids, chi_square.detach())
+
+    def _of_patches(self, planes: Tensor, given: Prepared, truth: Tensor, inverse: Tensor) -> Tensor:
+        """Chi-square of the fluxes of each image's patches, (batch,)."""
+        largest = self.stretch.largest(given.bands, planes)
+        off = self.stretch.expanded(planes.clamp(-largest, largest), given.bands) - truth
+        return light.chi_square(off, truth, inverse, given.valid, self.model.stride)
 
     def prepare(self, flux: Any, bands: Sequence[str], ivar: Any, mask: Any, present: Any, psf_fwhm: Any) -> Prepared:
         """Check, crop or pad, bound, bring to nanomaggies and compress; nothing is written into what is given."""
@@ -217,8 +239,8 @@ class ImageCodec(Codec):
             valid = valid & _like("present", flags("present", present), planes.shape[:2])[..., None, None]
         planes, valid = self._cropped(planes).to(device), self._cropped(valid).to(device)
         bound = torch.tensor([band.clamp for band in found], device=device)[:, None, None]
-        planes = torch.where(valid, planes, 0.0).clamp(-bound, bound) / _units(found, planes)
-        planes = self._compressed(planes, found)
+        planes = torch.where(valid, planes, 0.0).clamp(-bound, bound) / units(found, planes)
+        planes = self.stretch.compressed(planes, found)
         seeing = None if psf_fwhm is None else _like("psf_fwhm", whole("psf_fwhm", psf_fwhm), planes.shape[:2])
         there = valid.flatten(2).any(2) if present is not None else torch.ones_like(valid[:, :, 0, 0])
         return Prepared(planes, valid, there, found, seeing)
@@ -226,20 +248,25 @@ class ImageCodec(Codec):
     def latents(self, given: Prepared) -> Tensor:
         """Vectors before they are quantised, (batch, embedding_dim, rows, columns)."""
         if self.universal:
-            facts = self.bands.facts(given.bands, given.psf_fwhm, len(given.planes))
-            rows, columns = given.planes.shape[2:]
-            stride = self.model.stride
-            room = (0, -columns % stride, 0, -rows % stride)
-            x = self.bands.join(F.pad(given.planes, room), F.pad(given.valid, room), facts)
-        else:
-            index = [PUBLISHED.index(band.name) for band in given.bands]
-            planes = given.planes.new_zeros(len(given.planes), len(PUBLISHED), *given.planes.shape[2:])
-            planes[:, index] = given.planes
-            present = torch.zeros(len(planes), len(PUBLISHED), dtype=torch.bool, device=planes.device)
-            present[:, index] = given.present | ~given.present.any(1, keepdim=True)
-            x = self.subsample_in(planes, present)
-        latents: Tensor = self.pre_quant_proj(self.model.encode(x))
-        return self.spread(latents) if self.universal else latents
+            return self._whitened(given)
+        index = [PUBLISHED.index(band.name) for band in given.bands]
+        planes = given.planes.new_zeros(len(given.planes), len(PUBLISHED), *given.planes.shape[2:])
+        planes[:, index] = given.planes
+        present = torch.zeros(len(planes), len(PUBLISHED), dtype=torch.bool, device=planes.device)
+        present[:, index] = given.present | ~given.present.any(1, keepdim=True)
+        latents: Tensor = self.pre_quant_proj(self.model.encode(self.subsample_in(planes, present)))
+        return latents
+
+    def _whitened(self, given: Prepared) -> Tensor:
+        """Of the universal codec."""
+        side, (rows, columns) = self.model.stride, given.planes.shape[2:]
+        room = (0, -columns % side, 0, -rows % side)
+        planes, valid = F.pad(given.planes, room), F.pad(given.valid, room)
+        facts = self.bands.facts(given.bands, given.psf_fwhm, len(planes))
+        found = self.pre_quant_proj(self.model.encode(self.bands.join(planes, valid, facts)))
+        of_patches = light.measured(self.stretch.expanded(planes, given.bands), valid, given.bands, side)
+        out: Tensor = self.whitened(found + self.measured(of_patches), light.counts(of_patches))
+        return out
 
     def planes(self, vectors: Tensor, bands: list[Band], psf_fwhm: Tensor | None = None) -> Tensor:
         """Compressed fluxes of quantised vectors, (batch, bands, rows, columns)."""
@@ -256,52 +283,10 @@ class ImageCodec(Codec):
         top, left = ((side - SIZE) // 2 for side in planes.shape[-2:])
         return planes[..., top : top + SIZE, left : left + SIZE]
 
-    def _largest(self, bands: list[Band]) -> Tensor:
-        """The compressed flux of each band's bound, (bands, 1, 1)."""
-        bound = torch.tensor([band.clamp / band.per_nanomaggy for band in bands])
-        return self._compressed(bound[:, None, None].to(self.pre_quant_proj.weight.device), bands)
 
-    def _soft(self, bands: list[Band], like: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Nanomaggies at which the arcsinh bends, and the compressed flux that it gives there, over arcsinh(1)."""
-        if not self.universal:
-            return torch.full((len(bands), 1, 1), self.softening, device=like.device), self.softening * self.gain
-        noise = torch.tensor([band.noise / band.per_nanomaggy for band in bands], device=like.device)
-        return noise[:, None, None], AMPLITUDE
-
-    def _compressed(self, flux: Tensor, bands: list[Band]) -> Tensor:
-        """Of nanomaggies; for the published bands in the order of operations of the published package."""
-        if not self.universal:
-            return torch.arcsinh(flux / self.softening) * self.softening * self.gain
-        soft, amplitude = self._soft(bands, flux)
-        return torch.arcsinh(flux / soft) * amplitude
-
-    def _expanded(self, planes: Tensor, bands: list[Band]) -> Tensor:
-        """Nanomaggies of compressed fluxes."""
-        if not self.universal:
-            return torch.sinh(planes / self.gain / self.softening) * self.softening
-        soft, amplitude = self._soft(bands, planes)
-        return torch.sinh(planes / amplitude) * soft
-
-    @torch.no_grad()
-    def _secant(self, planes: Tensor, given: Prepared, truth: Tensor) -> Tensor:
-        """By how many nanomaggies the flux grows between the truth and a reconstruction: their mean slope.
-
-        That at the truth alone would let a faint pixel shine like a star for little.
-        """
-        largest = self._largest(given.bands)
-        bounded, off = planes.clamp(-largest, largest), planes - given.planes
-        exact = (self._expanded(bounded, given.bands) - truth) / torch.where(off.abs() > SAME, off, 1.0)
-        return torch.where(off.abs() > SAME, exact, self._slope(given.planes, given.bands))
-
-    def _slope(self, planes: Tensor, bands: list[Band]) -> Tensor:
-        """By how many nanomaggies a flux grows with its compressed value."""
-        soft, amplitude = self._soft(bands, planes)
-        return torch.cosh(planes / amplitude) * soft / amplitude
-
-
-def _units(bands: list[Band], like: Tensor) -> Tensor:
-    """Each band's flux of a nanomaggy, (bands, 1, 1)."""
-    return torch.tensor([band.per_nanomaggy for band in bands], device=like.device)[:, None, None]
+def _log(each: Tensor) -> Tensor:
+    """Mean logarithm."""
+    return each.clamp(min=1e-6).log().mean()
 
 
 def _like(name: str, values: Tensor, shape: Sequence[int]) -> Tensor:

@@ -29,6 +29,19 @@ class FixedBands(nn.Module):
         return out.movedim(-1, 1)
 
 
+class Weights(nn.Module):
+    """Of the facts of a filter; in part straight from them, so that a fresh network tells filters apart at once."""
+
+    def __init__(self, facts: int, hidden: int, count: int) -> None:
+        super().__init__()
+        self.bent = nn.Sequential(nn.Linear(facts, hidden), nn.SiLU(), nn.Linear(hidden, count))
+        self.straight = nn.Linear(facts, count, bias=False)
+
+    def forward(self, facts: Tensor) -> Tensor:
+        """(..., facts) -> (..., count)."""
+        return self.bent(facts) + self.straight(facts)  # type: ignore[no-any-return]
+
+
 class AnyBands(nn.Module):
     """Weights for a band are made of its filter's facts, so a new survey needs no new parameters.
 
@@ -43,8 +56,10 @@ class AnyBands(nn.Module):
     def __init__(self, channels: int, hidden: int = 64) -> None:
         super().__init__()
         self.channels = channels
-        self.inwards = nn.Sequential(nn.Linear(self.FACTS, hidden), nn.SiLU(), nn.Linear(hidden, 2 * channels))
-        self.outwards = nn.Sequential(nn.Linear(self.FACTS, hidden), nn.SiLU(), nn.Linear(hidden, channels + 1))
+        self.inwards, self.outwards = (
+            Weights(self.FACTS, hidden, 2 * channels),
+            Weights(self.FACTS, hidden, channels + 1),
+        )
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def facts(self, bands: Sequence[Band], psf_fwhm: Tensor | None, batch: int) -> Tensor:

@@ -76,40 +76,6 @@ class FSQ(nn.Module):
         return torch.tensor(self.strides, dtype=like.dtype, device=like.device)
 
 
-class Spread(nn.Module):
-    """Channels with mean 0 and deviation 1 over what was seen lately, so that no code falls out of use.
-
-    Training normalises by the same running moments as encoding does: batches of different surveys differ.
-
-    Args:
-        momentum: weight of a batch; the first counts whole.
-    """
-
-    mean: Tensor
-    square: Tensor
-    seen: Tensor
-
-    def __init__(self, channels: int, momentum: float = 0.1) -> None:
-        super().__init__()
-        self.momentum = momentum
-        self.register_buffer("mean", torch.zeros(channels))
-        self.register_buffer("square", torch.ones(channels))
-        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
-
-    def forward(self, vectors: Tensor) -> Tensor:
-        """As given, (batch, channels, ...); what is learned from in training mode moves the moments."""
-        if self.training and torch.is_grad_enabled():
-            flat = vectors.detach().movedim(1, -1).flatten(0, -2)
-            if bool(torch.isfinite(flat).all()):  # one spoilt batch must not spoil the moments for ever
-                weight = self.momentum if int(self.seen) else 1.0
-                self.mean.lerp_(flat.mean(0), weight)
-                self.square.lerp_(flat.square().mean(0), weight)
-                self.seen += 1
-        shape = (-1, *[1] * (vectors.ndim - 2))
-        deviation = (self.square - self.mean.square()).clamp(min=1e-6).sqrt()
-        return (vectors - self.mean.view(shape)) / deviation.view(shape)
-
-
 def _interleaved(count: int) -> Tensor:
     """Where each of `count` is after those of even number were put before the odd ones."""
     first = (count + 1) // 2

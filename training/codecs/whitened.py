@@ -12,7 +12,7 @@ SLOWER, LEAST = 100, 1e-3
 class Whitened(nn.Module):
     """Channels with mean 0, deviation 1 and no correlation over what was seen lately: each has to tell its own.
 
-    `quantize.Spread` lets all channels tell the same. Training normalises by the same moments as encoding does.
+    Channels that are only scaled all come to tell the same. Training normalises by the same moments as encoding does.
 
     Args:
         momentum: weight of a batch; the first counts whole. It is halved after `SLOWER` batches, is a third after twice

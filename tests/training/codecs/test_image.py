@@ -110,7 +110,7 @@ def test_a_band_that_an_image_lacks_is_as_if_it_had_not_been_given() -> None:
 def test_what_is_decoded_stays_within_the_bounds() -> None:
     codec = universal()
     with torch.no_grad():
-        list(codec.bands.outwards.parameters())[-1].fill_(50.0)
+        list(codec.bands.outwards.bent.parameters())[-1].fill_(50.0)
     decoded = codec.decode(codec.encode(flux(1), ["hsc-g"]), ["hsc-g", "f444w"])
     assert torch.isfinite(decoded).all()
     assert float(decoded[:, 0].max()) == pytest.approx(80, rel=1e-3)
@@ -141,24 +141,64 @@ def test_shapes_that_do_not_agree_are_refused() -> None:
         ImageCodec(embedding_dim=4)
 
 
-def test_latents_are_spread_by_what_training_saw_and_encoding_leaves_that_alone() -> None:
-    from training.codecs.quantize import FSQ, Spread
+def test_every_second_of_a_batch_is_left_unrounded() -> None:
+    from training.codecs.quantize import FSQ
 
-    random, spread = torch.Generator().manual_seed(0), Spread(2)
-    vectors = 5 + 3 * torch.randn(4, 2, 30, 30, generator=random)
-    seen = spread.train()(vectors)
-    assert float(seen.mean().abs()) < 1e-5
-    assert float(seen.std()) == pytest.approx(1, abs=1e-2)
-    spread(torch.full_like(vectors, torch.nan))
-    with torch.no_grad():
-        spread(100 * vectors)
-    assert int(spread.seen) == 1
-    assert torch.equal(spread.eval()(vectors), seen)
+    vectors = 3 * torch.randn(4, 2, 30, 30, generator=torch.Generator().manual_seed(0))
     quantizer = FSQ([5, 4])
-    found, smooth = quantizer(vectors - 5)[0], quantizer.half_rounded(vectors - 5)
+    found, smooth = quantizer(vectors)[0], quantizer.half_rounded(vectors)
     assert torch.equal(smooth[1::2], found[1::2])
     assert not torch.equal(smooth[::2], found[::2])
     assert float((smooth - found).abs().max()) < 0.3
+
+
+def test_light_tells_how_bright_and_how_red_a_patch_is() -> None:
+    from training.codecs import light
+
+    bands = find(["des-g", "des-r", "des-z"])
+    planes = torch.zeros(1, 3, 16, 16)
+    planes[:, :, :8, :8] = torch.tensor([0.1, 0.2, 0.4])[:, None, None]
+    planes[:, :, 8:, :8] = torch.tensor([0.4, 0.2, 0.1])[:, None, None]
+    valid = torch.ones_like(planes, dtype=torch.bool)
+    bright, colour = light.measured(planes, valid, bands, 8).unbind(1)
+    assert float(bright[0, 0, 0]) > 3
+    assert bright[0, :, 1].tolist() == [0.0, 0.0]
+    assert float(colour[0, 0, 0] - colour[0, 1, 0]) > 1
+    assert colour[0, :, 1].tolist() == [0.0, 0.0]
+    dim = light.measured(planes * 1e-4, valid, bands, 8)[0, 1]
+    assert float(dim.abs().max()) < 1e-3  # too little light to tell a colour
+    valid[:, :, :4] = False
+    again = light.measured(planes, valid, bands, 8)
+    assert float(again[0, 0, 0, 0]) == pytest.approx(float(bright[0, 0, 0]), rel=1e-5)
+
+
+def test_patches_count_once_and_the_flux_of_a_patch_is_better_known_than_that_of_a_pixel() -> None:
+    from training.codecs import light
+
+    truth, valid = torch.zeros(1, 1, 16, 16), torch.ones(1, 1, 16, 16, dtype=torch.bool)
+    inverse = torch.full_like(truth, 4.0)
+    off = torch.full_like(truth, 0.5)  # one deviation of a pixel, eight of a patch
+    assert float(light.chi_square(off, truth, inverse, valid, 8)) == pytest.approx(64)
+    valid[..., 8:] = False
+    assert float(light.chi_square(off, truth, inverse, valid, 8)) == pytest.approx(64)
+    bright = torch.full_like(truth, 10.0)
+    assert float(light.chi_square(off, bright, inverse, valid, 8)) == pytest.approx(0.25 / (0.25 / 64 + 0.25))
+
+
+def test_a_stretch_goes_back_and_a_secant_is_the_slope_between_two_points() -> None:
+    from training.codecs.stretch import Stretch, arcsinh
+
+    x = torch.tensor([-1e5, -3.0, -1e-4, 0.0, 1e-6, 0.2, 40.0, 1e5])
+    assert torch.allclose(arcsinh(x), torch.arcsinh(x), rtol=1e-6, atol=0)
+    bands, flux = find(["des-g"]), torch.tensor([-1.0, 0.0, 1e-3, 5.0]).view(1, 1, 2, 2)
+    for stretch in (Stretch(), Stretch(0.01, 10.0)):
+        planes = stretch.compressed(flux, bands)
+        assert torch.allclose(stretch.expanded(planes, bands), flux, rtol=1e-5, atol=1e-9)
+        near, far = planes + 1e-5, planes + 0.5
+        assert torch.allclose(stretch.secant(near, planes, flux, bands), stretch.slope(planes, bands))
+        rise = (stretch.expanded(far, bands) - flux) / 0.5
+        inside = far.abs() < stretch.largest(bands, far)
+        assert torch.allclose(stretch.secant(far, planes, flux, bands)[inside], rise[inside], rtol=1e-4)
 
 
 def test_turned_images_stay_with_their_masks() -> None:
