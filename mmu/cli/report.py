@@ -1,4 +1,4 @@
-"""`mmu report`: a page about datasets and matches."""
+"""`mmu report`: a page about datasets, matches and runs of training."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def report(
         list[str],
         typer.Argument(
             metavar="PATH",
-            help="The --out of a build, a survey's folder, one of its releases, the OUT of a match, or a folder of "
-            "several of them.",
+            help="The --out of a build, a survey's folder, one of its releases, the OUT of a match or of a run of "
+            "training, or a folder of several of them.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The page.")] = Path("report.html"),
@@ -27,7 +27,7 @@ def report(
     ] = None,
     data: o.Data = None,
 ) -> None:
-    """Write one HTML page about datasets and matches.
+    """Write one HTML page about datasets, matches and runs of training.
 
     What they hold, whether their counts add up, how they look. The page needs
     nothing else: it can be mailed, put on a web server, or printed. Works on
@@ -37,6 +37,7 @@ def report(
     mmu report data/desi
     mmu report data -o data/report.html
     mmu report data/ls_x_desi -o match.html
+    mmu report run -o training.html
     """
     from mmu.build.progress import human_bytes
     from mmu.report import write_report

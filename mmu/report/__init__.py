@@ -1,10 +1,10 @@
-"""A page about datasets and matches: one HTML file that needs nothing else, for whoever asks what is in them.
+"""A page about datasets, matches and runs of training: one HTML file that needs nothing else, for whoever asks what is in them.
 
 find      what lies in the folders that were given
 account   the ledger as a balance, what failed, what came when
 sample    some rows of a dataset, whatever its size; `measures` says which columns tell something, from the schema
 chart     distributions as SVG; `sky` where on the sky; `pictures` what `mmu.look` draws
-dataset, match     what the page says of each; `page` puts it together, with the templates
+dataset, match, run     what the page says of each; `page` puts it together, with the templates
 """
 
 from mmu.report.page import write_report

@@ -141,6 +141,23 @@ def curve(title: str, axis: str, unit: str, x: Values, y: Values) -> Chart:
     return Chart(drawing(title, words, axes.frame(), line), title)
 
 
+def lines(title: str, axis: str, unit: str, series: Mapping[str, tuple[Values, Values]]) -> Chart:
+    """Several things that change with another, such as losses with steps; those of which nothing is known are not there."""
+    series = {name: (x, y) for name, (x, y) in series.items() if len(x) and np.isfinite(y).all()}
+    if not series:
+        return Chart(drawing(title, "nothing is known"), title)
+    xs, ys = (np.concatenate([pair[axis_] for pair in series.values()]) for axis_ in (0, 1))
+    low, high = min(0.0, float(ys.min())), float(ys.max())
+    axes = Axes((0.0, float(xs.max()) or 1.0), (low, high + 0.06 * (high - low) or 1.0), axis, unit)
+    drawn = [
+        Markup('<path class="line s{}" d="{}"/>').format(place % 8, path(*axes.at(x, y)))
+        for place, (x, y) in enumerate(series.values())
+    ]
+    words = ", ".join(f"{name} {number(float(y[0]))} to {number(float(y[-1]))}" for name, (_, y) in series.items())
+    legend = tuple((name, f"s{place % 8}") for place, name in enumerate(series))
+    return Chart(drawing(title, words, axes.frame(), *drawn), title, legend if len(legend) > 1 else (), f"{words}.")
+
+
 def path(x: Values, y: Values) -> str:
     """A line through points."""
     return "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(x, y, strict=True))

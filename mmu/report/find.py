@@ -1,4 +1,4 @@
-"""What lies in a folder: datasets (finished or only begun), matches, or a folder of several."""
+"""What lies in a folder: datasets (finished or only begun), matches, runs of training, or a folder of several."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 from mmu.errors import UsageError
 from mmu.opening import open as open_dataset
 
-DATASET, UNFINISHED, MATCH = "dataset", "unfinished", "match"
+DATASET, UNFINISHED, MATCH, RUN = "dataset", "unfinished", "match", "run"
+LOG = "log.jsonl"
+"""What a run of training writes as it goes."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +19,8 @@ class Subject:
     """Something that a page tells of.
 
     Attributes:
-        kind: a dataset's release, one of which there is only an unfinished build, or a match.
-        folder: the release's folder, or the folder of the match (which holds `association`).
+        kind: a dataset's release, one of which there is only an unfinished build, a match, or a run of training.
+        folder: the release's folder, that of the match (which holds `association`), or that of the run (`log.jsonl`).
         shown: the folder as its user wrote it.
     """
 
@@ -28,10 +30,10 @@ class Subject:
 
 
 def find(paths: Sequence[str | Path]) -> list[Subject]:
-    """The datasets and matches in some folders, or in the folders just below them; each once.
+    """The datasets, matches and runs in some folders, or in the folders just below them; each once.
 
     Raises:
-        UsageError: one of the paths holds neither.
+        UsageError: one of the paths holds none of them.
     """
     found = [one for path in paths for one in _below(str(path))]
     return list({(one.kind, one.folder.resolve()): one for one in found}.values())
@@ -47,13 +49,16 @@ def _below(text: str) -> list[Subject]:
         found = [one for child in children for one in _in(child, f"{text.rstrip('/')}/{child.name}")]
     if not found:
         raise UsageError(
-            f"{text} holds no dataset and no match, nor does a folder in it: give the --out of `mmu build`, a survey's "
-            "folder, one of its releases, or the OUT of `mmu crossmatch`."
+            f"{text} holds no dataset, no match and no run, nor does a folder in it: give the --out of `mmu build`, a "
+            "survey's folder, one of its releases, the OUT of `mmu crossmatch`, or that of `training.pretrain`."
         )
     return found
 
 
 def _in(folder: Path, shown: str) -> Iterator[Subject]:
+    if (folder / LOG).is_file():
+        yield Subject(RUN, folder, shown)
+        return
     for match in (folder, folder.parent):
         if (match / "association" / "_mmu" / "match.json").is_file() and (match == folder or _part(folder)):
             yield Subject(MATCH, match, shown if match == folder else shown.rstrip("/").rpartition("/")[0] or ".")

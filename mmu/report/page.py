@@ -17,9 +17,10 @@ from mmu.errors import UsageError
 from mmu.report import dataset as of_dataset
 from mmu.report import match as of_match
 from mmu.report.dataset import STATES, Section, section_of
-from mmu.report.find import MATCH, find
+from mmu.report.find import MATCH, RUN, find
 from mmu.report.match import MatchSection, match_of
 from mmu.report.pictures import MISSING, Album, Picture, album
+from mmu.report.run import RunSection, run_of
 
 _MOST_ON_ONE_SKY = 12
 
@@ -31,16 +32,17 @@ class Page:
     title: str
     datasets: list[Section] = field(default_factory=list)
     matches: list[MatchSection] = field(default_factory=list)
+    runs: list[RunSection] = field(default_factory=list)
     sky: Picture | None = None
     missing: str = ""
 
     @property
     def several(self) -> bool:
-        return len(self.datasets) + len(self.matches) > 1
+        return len(self.sections) > 1
 
     @property
     def sections(self) -> list[Any]:
-        return [*self.datasets, *self.matches]
+        return [*self.datasets, *self.matches, *self.runs]
 
     @property
     def problems(self) -> list[tuple[str, str]]:
@@ -60,18 +62,19 @@ class Page:
                 told.append((f"d{number}", f"{one.label}: {STATES[one.state][1]}."))
             told += [(f"d{number}", f"{one.label}: {words}") for words in one.problems]
         told += [
-            (f"m{number}", f"{one.title}: {words}")
-            for number, one in enumerate(self.matches, 1)
+            (f"{letter}{number}", f"{one.title}: {words}")
+            for letter, several in (("m", self.matches), ("t", self.runs))
+            for number, one in enumerate(several, 1)
             for words in one.problems
         ]
         return told
 
 
 def write_report(paths: Sequence[str | Path], out: str | Path, pictures: Path | None = None) -> Path:
-    """Write one self-contained HTML page about datasets and matches.
+    """Write one self-contained HTML page about datasets, matches and runs of training.
 
     Args:
-        paths: folders of datasets, releases or matches, or of several of them.
+        paths: folders of datasets, releases, matches or runs, or of several of them.
         out: the page.
         pictures: where the pictures are kept as files too; nowhere by default.
 
@@ -90,6 +93,8 @@ def write_report(paths: Sequence[str | Path], out: str | Path, pictures: Path | 
         for subject in subjects:
             if subject.kind == MATCH:
                 page.matches.append(match_of(subject, book))
+            elif subject.kind == RUN:
+                page.runs.append(run_of(subject, book))
             else:
                 page.datasets.append(section_of(subject, book))
         page.sky = _one_sky(page, book)

@@ -45,7 +45,7 @@ class Album:
                 "ignore", category=UserWarning
             )  # odd data make odd axes; the page is no place to say
             drawn = draw(self.folder / f"{name}.png")
-        return None if drawn is None else _embedded(drawn, alt)
+        return None if drawn is None else embedded(drawn, alt)
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def album(keep: Path | None) -> Iterator[Album]:
         yield Album(Path(folder))
 
 
-def _embedded(path: Path, alt: str) -> Picture:
+def embedded(path: Path, alt: str) -> Picture:
     """A PNG file as a data URL; in 256 colours, dithered, it looks the same and is a third of the size."""
     from PIL import Image
 
