@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from mmu.errors import MmuError
+from mmu.errors import MmuError, UsageError
 
 
 def parser(name: str, words: str | None) -> argparse.ArgumentParser:
@@ -30,6 +31,25 @@ def main(made: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
 def say(words: str) -> None:
     """A line on stdout, at once: logs of jobs are read while they run."""
     print(words, flush=True)  # noqa: T201
+
+
+def add_share(made: argparse.ArgumentParser) -> None:
+    """The options `--split` and `--splits`; see `share`."""
+    made.add_argument("--split", help="train, validation or test: only that share of the sky")
+    made.add_argument(
+        "--splits", type=splits, metavar="NAME=SHARE,...", help="of the sky; train=0.8,validation=0.1,test=0.1"
+    )
+
+
+def share(asked: argparse.Namespace) -> dict[str, Any]:
+    """What these say, as `split` and `splits`.
+
+    Raises:
+        UsageError: the sky is shared out, and no share of it asked for.
+    """
+    if asked.splits is not None and asked.split is None:
+        raise UsageError(f"--splits without --split: say which of {', '.join(asked.splits)} is meant.")
+    return {"split": asked.split, "splits": asked.splits}
 
 
 def splits(words: str) -> dict[str, float]:

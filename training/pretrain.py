@@ -38,10 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--codecs", type=Path, metavar="DIR", help="that tokens must be of; datasets are encoded by them"
     )
-    parser.add_argument("--split", help="train, validation or test: only that share of the sky")
-    parser.add_argument(
-        "--splits", type=command.splits, metavar="NAME=SHARE,...", help="of the sky; train=0.8,validation=0.1,test=0.1"
-    )
+    command.add_share(parser)
     parser.add_argument("--init", metavar="WEIGHTS", help="go on from a model: a folder, or ORG/NAME on the Hub")
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
     parser.add_argument("--batch-size", type=int, metavar="OBJECTS", help="a step, of all processes; the recipe's")
@@ -113,7 +110,7 @@ def _feed(asked: argparse.Namespace, recipe: Any, model: Any, world: Any, accumu
     from training.engine import feed
 
     known = None if model is None else model.config.modalities
-    how = {"split": asked.split, "splits": asked.splits, "codecs": asked.codecs, "known": known}
+    how = {**command.share(asked), "codecs": asked.codecs, "known": known}
     return feed.opened(asked.data, recipe, world, accumulate=accumulate, **how)
 
 

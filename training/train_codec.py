@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--codes", type=int, help="of each number (scalars); 1024 if left out, fewer for few objects")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
-    parser.add_argument("--split", help="train, validation or test: only that share of the sky")
+    command.add_share(parser)
     parser.add_argument("--threads", type=int, help="of torch; its own choice if left out")
     parser.add_argument("--log-every", type=int, default=20, metavar="STEPS")
     parser.add_argument("--save-every", type=int, default=500, metavar="STEPS")
@@ -60,7 +60,7 @@ def _run(asked: argparse.Namespace) -> None:
         if asked.codes is not None and asked.codes < 2:
             raise UsageError(f"--codes {asked.codes}: give 2 or more.")
         how = {"only_catalogue": asked.kind == "catalogue", "codes": asked.codes, "dry": asked.dry_run}
-        for folder in fit_quantiles(asked.data, asked.out, **how):
+        for folder in fit_quantiles(asked.data, asked.out, **how, **command.share(asked)):
             say(f"{'would write' if asked.dry_run else 'wrote'} {folder}")
         return
     from training.fit import Fit
@@ -87,21 +87,21 @@ def _batches(recipe: Any, asked: argparse.Namespace) -> Any:
     from training.batches import Batches
     from training.maps import Curves, Maps
 
+    share = command.share(asked)
     if recipe.kind == "segmap":
-        return Maps(asked.data, recipe.batch_size, asked.seed)
+        return Maps(asked.data, recipe.batch_size, asked.seed, **share)
     if recipe.kind == "light_curve":
-        return Curves(asked.data, recipe.batch_size, asked.seed)
-    weights = recipe.weights
+        return Curves(asked.data, recipe.batch_size, asked.seed, **share)
     return Batches(
         recipe.kind,
         asked.data,
         recipe.batch_size,
         asked.seed,
         crop=recipe.crop,
-        weights=weights,
-        split=asked.split,
+        weights=recipe.weights,
         turns=recipe.turns,
         shifts=recipe.shifts,
+        **share,
     )
 
 
