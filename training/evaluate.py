@@ -1,8 +1,9 @@
 """Evaluate what was trained: `python -m training.evaluate codecs --codecs codecs --data data/legacysurvey`.
 
-codecs    reconstructions against the noiseless truth, beside a blank and principal components in as many bits
-heldout   what a model knows of objects in another part of the sky, beside two controls; redshifts beside neighbours
-agree     the same logits as the published package (polymathic-aion), of weights in its layout or ours
+codecs        reconstructions against the noiseless truth, beside a blank and principal components in as many bits
+heldout       what a model knows of objects in another part of the sky, beside two controls; redshifts beside neighbours
+agree         the same logits as the published package (polymathic-aion), of weights in its layout or ours
+agree-codecs  the same ids and decoded values as that package's codecs, of files in its layout
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_codecs(verbs)
     _add_heldout(verbs)
     _add_agree(verbs)
+    _add_agree_codecs(verbs)
     return parser
 
 
@@ -116,6 +118,23 @@ def _agree(asked: argparse.Namespace) -> None:
     if worst > CLOSE:
         raise UsageError(f"They do not agree: some logits differ by {worst:.1e}, more than {CLOSE:.0e}.")
     say(f"{len(found)} questions, the largest difference of a logit is {worst:.1e}")
+
+
+def _add_agree_codecs(verbs: Any) -> None:
+    parser = verbs.add_parser("agree-codecs", help="with the published package's")
+    parser.add_argument("codecs", type=Path, metavar="DIR", help="folder of codecs in the published layout")
+    parser.set_defaults(run=_agree_codecs)
+
+
+def _agree_codecs(asked: argparse.Namespace) -> None:
+    from training.codecs.agreement import CLOSE, agree
+
+    found = agree(asked.codecs, lambda one: say(f"{one.name:<24} {one.differ} of {one.ids:,} ids, {one.apart:.1e}"))
+    wrong = [one for one in found if not one.agrees]
+    if wrong:
+        told = ", ".join(f"{one.name} ({one.differ:,} of {one.ids:,} ids, values by {one.apart:.1e})" for one in wrong)
+        raise UsageError(f"They do not agree: {told} differ; no id may, and values by no more than {CLOSE:.0e}.")
+    say(f"{len(found)} codecs, {sum(one.ids for one in found):,} ids, none differs")
 
 
 def _told(found: list[dict[str, Any]], out: Path | None) -> None:

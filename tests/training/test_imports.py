@@ -14,7 +14,7 @@ BARE += (
     "views draws spans columns masking shuffle share sources loader command pretrain evaluate scores baselines".split()
 )
 ENGINE = "checkpoints feed flops forecast log loop meter optimiser parallel profile signals".split()
-CODECS = "bands catalogue curves image light_curve passbands points quantize scalar segmap spectrum".split()
+CODECS = "agreement bands catalogue curves image light_curve passbands points quantize scalar segmap spectrum".split()
 CODECS += "sections whitened".split()
 TRAINING = "batches maps fit quantiles tokens on_the_fly score_codecs".split()
 CODE = """

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmu.errors import UsageError
+from training.codecs.agreement import installed
 from training.modalities import MODALITIES, PUBLISHED, Modality
 from training.model import files
 from training.model.anytoany import AnyToAny
@@ -212,11 +212,10 @@ def agree(
     Raises:
         UsageError: the published package is not installed.
     """
-    try:
-        from aion.model import AION
-    except ImportError as problem:
-        raise UsageError("This needs the published package: pip install polymathic-aion==0.0.2.") from problem
+    installed()
     import tempfile
+
+    from aion.model import AION
 
     own = files.load(weights)
     with tempfile.TemporaryDirectory() as folder:
