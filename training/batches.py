@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from crossmatch.stream.api import stream
+from crossmatch.stream.choice import SPLITS
 from crossmatch.stream.stream import Stream
 from mmu.errors import UsageError
+from training.share import told
 from training.views import planes
 
 COLUMNS = {"image": ("flux", "ivar", "mask", "psf_fwhm"), "spectrum": ("flux", "ivar", "mask", "lambda")}
@@ -24,6 +26,7 @@ class Batches:
         kind: of codec. paths: of datasets that have a column of that name.
         weights: dataset -> how often; by the dataset's name in its stream.
         crop: pixels a side of images.
+        split: only that share of the sky. splits: all of them, see `mmu.stream`.
         turns: turn and mirror images at random, a batch as one.
         shifts: shift spectra at random, each by up to so much of its wavelengths.
 
@@ -41,11 +44,13 @@ class Batches:
         crop: int = 0,
         weights: Mapping[str, float] | None = None,
         split: str | None = None,
+        splits: Mapping[str, float] | None = None,
         threads: int | None = None,
         turns: bool = False,
         shifts: float = 0.0,
     ) -> None:
         self.kind, self.seed, self.turns, self.shifts = kind, seed, turns, shifts
+        self.split = told(split, splits)
         self.streams: dict[str, Stream] = {}
         for path in paths:
             made = stream(
@@ -57,6 +62,7 @@ class Batches:
                 pad=0.0,
                 tail="exact",
                 split=split,
+                splits=SPLITS if splits is None else splits,
                 threads=threads,
                 rank=0,
                 world_size=1,
@@ -71,8 +77,8 @@ class Batches:
 
     @property
     def objects(self) -> dict[str, int]:
-        """Dataset -> its objects."""
-        return {name: len(made.samples) for name, made in self.streams.items()}
+        """Dataset -> its objects that are trained on."""
+        return {name: len(made.choice.rows) for name, made in self.streams.items()}
 
     def __call__(self, step: int) -> dict[str, Any]:
         """The batch of a step; steps must come in their order."""

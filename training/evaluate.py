@@ -1,8 +1,9 @@
 """Evaluate what was trained: `python -m training.evaluate codecs --codecs codecs --data data/legacysurvey`.
 
-codecs    reconstructions against the noiseless truth, beside a blank and principal components in as many bits
-heldout   what a model knows of objects in another part of the sky, beside two controls; redshifts beside neighbours
-agree     the same logits as the published package (polymathic-aion), of weights in its layout or ours
+codecs        reconstructions against the noiseless truth, beside a blank and principal components in as many bits
+heldout       what a model knows of objects in another part of the sky, beside two controls; redshifts beside neighbours
+agree         the same logits as the published package (polymathic-aion), of weights in its layout or ours
+agree-codecs  the same ids and decoded values as that package's codecs, of files in its layout
 """
 
 from __future__ import annotations
@@ -14,28 +15,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmu.errors import MmuError, UsageError
+from mmu.errors import UsageError
+from training import command
+from training.command import say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 0 if all is well, 2 if what was asked cannot be done."""
-    asked = _parser().parse_args(arguments)
-    try:
-        asked.run(asked)
-    except MmuError as problem:
-        print(f"evaluate: {problem}", file=sys.stderr)  # noqa: T201
-        return problem.exit_code
-    return 0
+    return command.main(_parser(), arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser("evaluate", __doc__)
     verbs = parser.add_subparsers(required=True, metavar="WHAT")
     _add_codecs(verbs)
     _add_heldout(verbs)
     _add_agree(verbs)
+    _add_agree_codecs(verbs)
     return parser
 
 
@@ -66,14 +62,12 @@ def _codecs(asked: argparse.Namespace) -> None:
         asked.codecs, asked.data, asked.truth, asked.train, most=asked.most, shuffle=asked.shuffle_bands
     )
     for line in lines(found):
-        print(line)  # noqa: T201
+        say(line)
     if asked.out is not None:
         write_bytes(asked.out, (json.dumps(found, indent=2) + "\n").encode())
 
 
 def _add_heldout(verbs: Any) -> None:
-    from training.pretrain import splits
-
     parser = verbs.add_parser("heldout", help="nats a token of objects that a model has not seen")
     parser.add_argument("--model", required=True, metavar="PATH", help="folder of a model, or ORG/NAME on the Hub")
     parser.add_argument("--codecs", type=Path, metavar="DIR", help="folder of codecs; needed for redshifts")
@@ -81,7 +75,7 @@ def _add_heldout(verbs: Any) -> None:
     parser.add_argument(
         "--ask", nargs="+", required=True, metavar="TARGET=GIVEN,...", help="tok_redshift=tok_spectrum_desi ..."
     )
-    parser.add_argument("--splits", type=splits, metavar="NAME=SHARE,...", help="as the model was trained with")
+    parser.add_argument("--splits", type=command.splits, metavar="NAME=SHARE,...", help="as the model was trained with")
     parser.add_argument("--train", default="train", metavar="SPLIT", help="what is counted for the unigram")
     parser.add_argument("--split", default="test", help="what is judged by")
     parser.add_argument("--threads", type=int, help="of torch; its own choice if left out")
@@ -119,18 +113,35 @@ def _add_agree(verbs: Any) -> None:
 def _agree(asked: argparse.Namespace) -> None:
     from training.model.agreement import CLOSE, agree
 
-    found = agree(asked.weights, asked.subsets, lambda one: print(f"{one.question:<40} {one.difference:.1e}"))  # noqa: T201
+    found = agree(asked.weights, asked.subsets, lambda one: say(f"{one.question:<40} {one.difference:.1e}"))
     worst = max(one.difference for one in found)
     if worst > CLOSE:
         raise UsageError(f"They do not agree: some logits differ by {worst:.1e}, more than {CLOSE:.0e}.")
-    print(f"{len(found)} questions, the largest difference of a logit is {worst:.1e}")  # noqa: T201
+    say(f"{len(found)} questions, the largest difference of a logit is {worst:.1e}")
+
+
+def _add_agree_codecs(verbs: Any) -> None:
+    parser = verbs.add_parser("agree-codecs", help="with the published package's")
+    parser.add_argument("codecs", type=Path, metavar="DIR", help="folder of codecs in the published layout")
+    parser.set_defaults(run=_agree_codecs)
+
+
+def _agree_codecs(asked: argparse.Namespace) -> None:
+    from training.codecs.agreement import CLOSE, agree
+
+    found = agree(asked.codecs, lambda one: say(f"{one.name:<24} {one.differ} of {one.ids:,} ids, {one.apart:.1e}"))
+    wrong = [one for one in found if not one.agrees]
+    if wrong:
+        told = ", ".join(f"{one.name} ({one.differ:,} of {one.ids:,} ids, values by {one.apart:.1e})" for one in wrong)
+        raise UsageError(f"They do not agree: {told} differ; no id may, and values by no more than {CLOSE:.0e}.")
+    say(f"{len(found)} codecs, {sum(one.ids for one in found):,} ids, none differs")
 
 
 def _told(found: list[dict[str, Any]], out: Path | None) -> None:
     from mmu.build.files import write_bytes
 
     for one in found:
-        print(" ".join(f"{name} {_short(value)}" for name, value in one.items()))  # noqa: T201
+        say(" ".join(f"{name} {_short(value)}" for name, value in one.items()))
     if out is not None:
         write_bytes(out, (json.dumps(found, indent=2) + "\n").encode())
 

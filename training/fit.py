@@ -155,7 +155,12 @@ class Fit:
         """Write the codec, with its averaged weights where there are any."""
         finished = codecs.make(self.recipe.kind, **self.recipe.config)
         finished.load_state_dict({**self.codec.state_dict(), **self.average})
-        finished.trained = {**self.facts, "steps": self.step, "objects": self.batches.objects}
+        finished.trained = {
+            **self.facts,
+            "steps": self.step,
+            "objects": self.batches.objects,
+            "split": self.batches.split,
+        }
         finished.save(codecs_folder / self.recipe.folder)
         return codecs_folder / self.recipe.folder
 

@@ -3,55 +3,86 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from crossmatch.sources import own_name
+from mmu.dataset import Dataset
 from mmu.decoding import decode
 from mmu.errors import UsageError
 from mmu.opening import open as opened
 from training.inputs import light_curves, padded_light_curves, pieces
 from training.modalities import MODALITIES, Source
+from training.share import chosen, told
 
 HIDDEN = 0.6
 """Largest share of a light curve's points that training asks for without showing them."""
 
 
+class Unit(NamedTuple):
+    """A row group, and which of its rows count."""
+
+    path: Path
+    group: int
+    rows: NDArray[np.int64]
+    source: Source
+
+
 class Maps:
     """Arguments of the codec's `loss`, `batch_size` maps at a time; as `Batches`, it knows where it is.
 
+    Args:
+        split: only that share of the sky. splits: all of them, see `mmu.stream`.
+
     Raises:
-        UsageError: a dataset has no maps.
+        UsageError: a dataset has no maps, or no objects of the split.
     """
 
     key: ClassVar[str] = "tok_segmap"
     what: ClassVar[str] = "maps of what is where"
 
-    def __init__(self, paths: Sequence[str], batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str],
+        batch_size: int,
+        seed: int,
+        *,
+        split: str | None = None,
+        splits: Mapping[str, float] | None = None,
+    ) -> None:
         self.batch_size, self.seed = batch_size, seed
+        self.split = told(split, splits)
         self.objects: dict[str, int] = {}
-        self.units: list[tuple[Path, int, Source]] = []
+        self.units: list[Unit] = []
         for path in paths:
             name, dataset = own_name(path)[0], opened(path)
             source = MODALITIES[self.key].source(name)
             if source is None or source.column not in dataset.columns or not len(dataset):
                 raise UsageError(f"{path} has no {self.what} to train on.")
-            self.objects[name] = len(dataset)
-            for file in (dataset.shard(leaf) for leaf in dataset.partitions):
-                self.units += [(file, group, source) for group in range(pq.read_metadata(file).num_row_groups)]
+            counts = chosen(dataset, split, splits)
+            self.objects[name] = int(counts.sum())
+            self.units += _units(dataset, counts, source)
         self.epoch = self.unit = self.row = 0
         self.waited = 0.0
         self._read: tuple[tuple[int, int], Any] | None = None
 
     def __call__(self, step: int) -> dict[str, Any]:
-        """The next batch."""
-        started, parts, missing = time.perf_counter(), [], self.batch_size
+        """The next batch.
+
+        Raises:
+            UsageError: no object has a map.
+        """
+        started, parts, missing, empty = time.perf_counter(), [], self.batch_size, 0
         while missing:
             maps = self._maps()
+            empty = 0 if len(maps) else empty + 1
+            if empty > len(self.units):
+                raise UsageError(f"None of the objects ({self.objects}) has {self.what}.")
             part = maps[self.row : self.row + missing]
             parts.append(part)
             missing, self.row = missing - len(part), self.row + len(part)
@@ -67,10 +98,11 @@ class Maps:
         key = (self.epoch, self.unit)
         if self._read is None or self._read[0] != key:
             random = np.random.default_rng((self.seed, self.epoch))
-            file, group, source = self.units[random.permutation(len(self.units))[self.unit]]
-            with pq.ParquetFile(file) as open_file:
-                column = decode(open_file.read_row_group(group, columns=[source.column]), pictures=True)[source.column]
-            self._read = key, np.random.default_rng((self.seed, *key)).permutation(self._rows(column, source))
+            path, group, rows, source = self.units[random.permutation(len(self.units))[self.unit]]
+            with pq.ParquetFile(path) as file:
+                table = file.read_row_group(group, columns=[source.column]).take(rows)
+            maps = self._rows(decode(table, pictures=True)[source.column], source)
+            self._read = key, np.random.default_rng((self.seed, *key)).permutation(maps)
         return self._read[1]
 
     def _rows(self, column: Any, source: Source) -> Any:
@@ -84,21 +116,34 @@ class Maps:
 
     def state(self) -> dict[str, Any]:
         """Where it is."""
-        return {"objects": self.objects, "at": [self.epoch, self.unit, self.row]}
+        return {"objects": self.objects, "split": self.split, "at": [self.epoch, self.unit, self.row]}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on there.
 
         Raises:
-            UsageError: it is of other datasets.
+            UsageError: it is of other datasets, or another share of them.
         """
-        if state.get("objects") != self.objects:
-            raise UsageError(f"The checkpoint is of other maps than {self.objects}; give the same --data.")
+        if (state.get("objects"), state.get("split")) != (self.objects, self.split):
+            raise UsageError(f"The checkpoint is of other {self.what} than {self.objects}; give the same --data.")
         self.epoch, self.unit, self.row = state["at"]
 
     def wait(self) -> float:
         """Seconds that were spent reading."""
         return self.waited
+
+
+def _units(dataset: Dataset, counts: NDArray[np.bool_], source: Source) -> Iterator[Unit]:
+    """Row groups with objects that count."""
+    first = 0
+    for path in map(dataset.shard, dataset.partitions):
+        about = pq.read_metadata(path)
+        for group in range(about.num_row_groups):
+            length = about.row_group(group).num_rows
+            rows = np.flatnonzero(counts[first : first + length])
+            first += length
+            if len(rows):
+                yield Unit(path, group, rows, source)
 
 
 class Curves(Maps):

@@ -1,8 +1,7 @@
 """Which tokens of an object are given to a model, and which are asked of it.
 
     masking = Masking(inputs=256, targets=128, counts="full")
-    made = masking.masked(tokens, indices, seed=0, epoch=3)        a batch of those objects that have tokens for both
-    made = asked(tokens, given=["tok_image"], targets=["tok_z"])   whole modalities, for evaluation
+    made = masking.masked(tokens, indices, seed=0, epoch=3)     a batch of those objects that have tokens for both
 
 As AION-1 has it (paper, section on masking): one modality leads, with a number of its tokens that is uniform from 1 up
 to the budget; tokens of the others, all equally likely, fill the rest. The same again for targets, from what was not
@@ -184,32 +183,7 @@ def _smallest(
     return chosen
 
 
-def asked(tokens: Tokens, given: Sequence[str], targets: Sequence[str]) -> Masked:
-    """A batch of whole modalities: all of what objects have of some given, all that they have of others asked for.
-
-    Objects that have nothing on one of the sides are left out.
-
-    Raises:
-        UsageError: a modality is on both sides, or unknown, or not among the tokens.
-    """
-    both = sorted(set(given) & set(targets))
-    if both:
-        raise UsageError(f"{', '.join(both)}: given and asked for; a modality can be only one of them.")
-    columns = Columns.of([*given, *targets], tokens)
-    columns, ids, there = lay_out(columns, tokens, slice(None))
-    inputs, before, labels = ids.copy(), np.zeros_like(ids), ids.copy()
-    for key, block in columns.sequences():
-        longest = slice(block.start, block.stop - 1)
-        lengths = there[:, block].sum(1) - there[:, block.start]
-        allowed = lengths + 1 if key in given else np.zeros_like(lengths)
-        own = np.zeros((len(ids), block.stop - block.start - 1), np.uint64)
-        made = spanned(ids[:, longest], lengths, allowed, own)
-        inputs[:, block], before[:, block], labels[:, block] = made.inputs, made.before, made.labels
-    side = np.array([key in given for key in columns.keys])[columns.modality]
-    return _batch([Selected(columns, inputs, there & side, before, labels, there & ~side)], None)
-
-
-def _batch(parts: Sequence[Selected], budgets: tuple[int, int] | None) -> Masked:
+def _batch(parts: Sequence[Selected], budgets: tuple[int, int]) -> Masked:
     """Selections of objects, one after another, as a batch of those that have both."""
     both = [np.asarray(part.given.any(1) & part.wanted.any(1)) for part in parts]
     kept = np.flatnonzero(np.concatenate(both)) if both else np.zeros(0, np.int64)

@@ -20,33 +20,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mmu.errors import MmuError, UsageError, unknown
+from mmu.errors import UsageError, unknown
+from training import command
+from training.command import say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 0 if all is well or it was asked to stop, 2 if what was asked cannot be done."""
-    try:
-        _run(_parser().parse_args(arguments))
-    except MmuError as problem:
-        print(f"pretrain: {problem}", file=sys.stderr)  # noqa: T201
-        return problem.exit_code
-    return 0
+    return command.main(_parser(), arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.pretrain", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser("pretrain", __doc__)
     parser.add_argument("--recipe", required=True, help="of training/recipes.py: test, demo, base, large, xlarge")
     parser.add_argument("--data", nargs="+", required=True, metavar="PATH", help="folders of tokens, or datasets")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument(
         "--codecs", type=Path, metavar="DIR", help="that tokens must be of; datasets are encoded by them"
     )
-    parser.add_argument("--split", help="train, validation or test: only that share of the sky")
-    parser.add_argument(
-        "--splits", type=splits, metavar="NAME=SHARE,...", help="of the sky; train=0.8,validation=0.1,test=0.1"
-    )
+    command.add_share(parser)
     parser.add_argument("--init", metavar="WEIGHTS", help="go on from a model: a folder, or ORG/NAME on the Hub")
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
     parser.add_argument("--batch-size", type=int, metavar="OBJECTS", help="a step, of all processes; the recipe's")
@@ -61,16 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--keep", type=int, default=2, metavar="CHECKPOINTS")
     parser.add_argument("--profile", action="store_true", help="write OUT/trace.json of a few steps")
     parser.add_argument("--dry-run", action="store_true", help="say what would be trained and how long it takes; stop")
+    parser.set_defaults(run=_run)
     return parser
-
-
-def splits(words: str) -> dict[str, float]:
-    """The shares of the sky that an option names."""
-    try:
-        return {name: float(share) for name, share in (part.split("=") for part in words.split(","))}
-    except ValueError as problem:
-        msg = f"{words!r}: give names and shares, such as train=0.8,test=0.2."
-        raise argparse.ArgumentTypeError(msg) from problem
 
 
 def _run(asked: argparse.Namespace) -> None:
@@ -126,7 +110,7 @@ def _feed(asked: argparse.Namespace, recipe: Any, model: Any, world: Any, accumu
     from training.engine import feed
 
     known = None if model is None else model.config.modalities
-    how = {"split": asked.split, "splits": asked.splits, "codecs": asked.codecs, "known": known}
+    how = {**command.share(asked), "codecs": asked.codecs, "known": known}
     return feed.opened(asked.data, recipe, world, accumulate=accumulate, **how)
 
 
@@ -150,9 +134,9 @@ def _train(asked: argparse.Namespace, recipe: Any, model: Any, world: Any, dtype
         stack.callback(feed.close)
         laid = parallel.lay(model or AnyToAny(_config(recipe, model, feed)), world, dtype, asked.compile)
         run = Trainer(laid, recipe, feed, asked.out, world, dtype)
-        run.say = _say
+        run.say = say
         if run.resume() and world.first:
-            _say(f"resumed at step {run.step:,} of {recipe.steps:,}")
+            say(f"resumed at step {run.step:,} of {recipe.steps:,}")
         stop = stack.enter_context(signals.watched())
         each = stack.enter_context(profile.traced(asked.out, world)) if asked.profile else lambda: None
         how = {"every": asked.log_every, "save_every": asked.save_every, "keep": asked.keep}
@@ -161,7 +145,7 @@ def _train(asked: argparse.Namespace, recipe: Any, model: Any, world: Any, dtype
             run.finish()
         if world.first:
             at = f"asked to stop at step {run.step:,}; the same command goes on"
-            _say(f"wrote {asked.out}" if ended else at)
+            say(f"wrote {asked.out}" if ended else at)
 
 
 def _forecast(asked: argparse.Namespace, recipe: Any, model: Any, world: Any, dtype: Any) -> None:
@@ -176,19 +160,15 @@ def _forecast(asked: argparse.Namespace, recipe: Any, model: Any, world: Any, dt
         raise UsageError(f"None of the first {few} objects has tokens to give and to ask for; see `mmu tokenize`.")
     if world.first:
         for line in forecast(recipe, _config(recipe, model, feed), feed, batch, world, dtype):
-            _say(line)
+            say(line)
 
 
 def _tell(entry: dict[str, Any]) -> None:
-    _say(
+    say(
         f"step {entry['step']:>7,}  loss {entry['loss']:.4f}  gradient {entry['gradient']:.2f}  "
         f"{entry['tokens_per_second']:,.0f} tokens/s  {entry['objects_per_second']:,.1f} objects/s  "
         f"{entry['mfu']:.1%} of peak  waiting for data {entry['data_wait']:.0%}"
     )
-
-
-def _say(words: str) -> None:
-    print(words, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from mmu.errors import UsageError
 from training import codecs
 from training.inputs import pieces
 from training.modalities import MODALITIES, Source
+from training.share import Chosen, chosen, told
 
 LOG = {f"FLUX_{band}" for band in ("G", "R", "I", "Z", "W1", "W2", "W3", "W4")} | {
     "SHAPE_R", "phot_g_mean_flux", "phot_bp_mean_flux", "phot_rp_mean_flux", "parallax"
@@ -39,50 +41,75 @@ def recipe(folder: str) -> tuple[str, dict[str, Any]]:
     return ("log_scalar" if folder in LOG else "scalar"), {"modality": folder}
 
 
+class _Given(NamedTuple):
+    """A dataset, which of its rows count, and where in it the numbers are."""
+
+    dataset: Dataset
+    counts: Chosen
+    source: Source
+
+    def pieces(self, kind: str) -> Iterator[dict[str, Any]]:
+        """What a kind of codec is fitted to."""
+        for number, batch in enumerate(self.dataset.batches([self.source.column], _BATCH)):
+            for rows, arguments in pieces(kind, batch[self.source.column], self.source):
+                mine = self.counts[number * _BATCH + rows]
+                if mine.any():
+                    yield {name: np.ascontiguousarray(value[mine]) for name, value in arguments.items()}
+
+
 def fit_quantiles(
-    paths: Sequence[str], out: Path, *, only_catalogue: bool = False, codes: int | None = None, dry: bool = False
+    paths: Sequence[str],
+    out: Path,
+    *,
+    only_catalogue: bool = False,
+    codes: int | None = None,
+    split: str | None = None,
+    splits: Mapping[str, float] | None = None,
+    dry: bool = False,
 ) -> Iterator[Path]:
     """Count the numbers of datasets and write their codecs, a folder each below `out`.
 
     Args:
         only_catalogue: the list of sources alone; else everything but it.
         codes: of each number, instead of the codec's own; fewer where there are few objects to learn from.
+        split: only that share of the sky. splits: all of them, see `mmu.stream`.
 
     Raises:
-        UsageError: the datasets have nothing of the table of modalities.
+        UsageError: the datasets have nothing of the table of modalities, or no objects of the split.
     """
     from mmu.opening import open as opened
 
-    found: dict[str, list[tuple[Dataset, Source]]] = {}
+    found: dict[str, list[_Given]] = {}
     for path in paths:
         dataset = opened(path)
+        counts = chosen(dataset, split, splits)
         for row in MODALITIES.values():
             source = row.source(own_name(path)[0])
             wanted = row.codec not in _NETWORKS and (row.codec == "catalog") == only_catalogue
             if wanted and source is not None and source.column in dataset.columns:
                 listed = found.setdefault(row.codec, [])
-                if not any(other is dataset for other, _ in listed):
-                    listed.append((dataset, source))
+                if not any(other.dataset is dataset for other in listed):
+                    listed.append(_Given(dataset, counts, source))
     if not found:
         raise UsageError(f"Nothing in {', '.join(map(str, paths))} is a number of the table of modalities.")
-    for folder, sources in found.items():
+    for folder, given in found.items():
         if not dry:
-            _fit(folder, sources, codes).save(out / folder)
+            codec = _fit(folder, given, codes)
+            codec.trained["split"] = told(split, splits)
+            codec.save(out / folder)
         yield out / folder
 
 
-def _fit(folder: str, sources: list[tuple[Dataset, Source]], codes: int | None) -> Any:
+def _fit(folder: str, given: list[_Given], codes: int | None) -> Any:
     kind, config = recipe(folder)
     if codes is not None and kind != "catalogue":
         config = {**config, "codebook_size": codes}
     codec: Any = codecs.make(kind, **config)
     seen = 0
     if kind != "grid_scalar":
-        for dataset, source in sources:
-            for values in (batch[source.column] for batch in dataset.batches([source.column], _BATCH)):
-                for rows, arguments in pieces(kind, values, source):
-                    seen += len(rows)
-                    codec.fit(**{name: np.ascontiguousarray(value) for name, value in arguments.items()})
+        for arguments in itertools.chain.from_iterable(one.pieces(kind) for one in given):
+            seen += len(next(iter(arguments.values())))
+            codec.fit(**arguments)
         codec.finish()
-    codec.trained = {"objects": seen, "datasets": [dataset.release for dataset, _ in sources]}
+    codec.trained = {"objects": seen, "datasets": [one.dataset.release for one in given]}
     return codec

@@ -19,15 +19,15 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mmu.errors import UsageError, unknown
+from mmu.errors import UsageError
 from training.draws import below, bits, streams
 from training.modalities import MODALITIES
+from training.share import SKY, chooser
 from training.shuffle import Places
 from training.token_shards import Tokens, padded
 
 Ids = NDArray[np.int16]
 Rows = NDArray[np.int64]
-SKY = "_healpix_29"
 
 
 class Kept:
@@ -123,7 +123,7 @@ class Shards:
             raise UsageError(f"{folder} has {', '.join(tokens.keys)}, and none of {', '.join(keys or ())}.")
         self.codecs: Mapping[str, str] = tokens.about["codecs"]
         self.views = tokens.views
-        chosen = None if split is None else _chooser(split, splits)
+        chosen = chooser(split, splits)
         self._groups = [group for path in tokens.paths for group in _groups(path, self.views, chosen)]
         self.sizes: Sequence[int] = [group.count for group in self._groups]
         self.window, self.kept_bytes = 0, 2 * width(self.keys)
@@ -173,17 +173,6 @@ def _groups(path: Path, views: int, chosen: Callable[..., Any] | None) -> list[_
             rows = np.flatnonzero(chosen(*(column.to_numpy()[::views] for column in table.columns)))
             groups.append(_Group(path, number, len(rows), None if len(rows) == size else rows))
     return [group for group in groups if group.count]
-
-
-def _chooser(split: str, splits: Mapping[str, float] | None) -> Callable[..., Any]:
-    """Which objects are in a split, of their order-29 pixels and whether they touch two cells."""
-    from crossmatch.stream.choice import SPLITS, split_of
-
-    shares = dict(SPLITS if splits is None else splits)
-    if split not in shares:
-        raise unknown("split", split, shares)
-    mine = list(shares).index(split)
-    return lambda sky, straddles=False: (split_of(sky, shares) == mine) & ~np.asarray(straddles, bool)
 
 
 def same_codecs(sources: Sequence[Source]) -> dict[str, str]:

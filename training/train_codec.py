@@ -16,7 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mmu.errors import MmuError, UsageError, unknown
+from mmu.errors import UsageError, unknown
+from training import command
+from training.command import say
 
 FEW = 2
 """Objects that a dry run tries a step with."""
@@ -24,18 +26,11 @@ FEW = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 0 if all is well, 2 if what was asked cannot be done."""
-    try:
-        _run(_parser().parse_args(arguments))
-    except MmuError as problem:
-        print(f"train_codec: {problem}", file=sys.stderr)  # noqa: T201
-        return problem.exit_code
-    return 0
+    return command.main(_parser(), arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.train_codec", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser("train_codec", __doc__)
     parser.add_argument("kind", choices=["image", "spectrum", "segmap", "light_curve", "scalars", "catalogue"])
     parser.add_argument("--data", nargs="+", required=True, metavar="PATH", help="datasets, as mmu.stream takes them")
     parser.add_argument("--out", type=Path, required=True, help="folder of codecs; the run's own files go there too")
@@ -45,11 +40,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--codes", type=int, help="of each number (scalars); 1024 if left out, fewer for few objects")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
-    parser.add_argument("--split", help="train, validation or test: only that share of the sky")
+    command.add_share(parser)
     parser.add_argument("--threads", type=int, help="of torch; its own choice if left out")
     parser.add_argument("--log-every", type=int, default=20, metavar="STEPS")
     parser.add_argument("--save-every", type=int, default=500, metavar="STEPS")
     parser.add_argument("--dry-run", action="store_true", help="say what would be trained and how long it takes; stop")
+    parser.set_defaults(run=_run)
     return parser
 
 
@@ -64,8 +60,8 @@ def _run(asked: argparse.Namespace) -> None:
         if asked.codes is not None and asked.codes < 2:
             raise UsageError(f"--codes {asked.codes}: give 2 or more.")
         how = {"only_catalogue": asked.kind == "catalogue", "codes": asked.codes, "dry": asked.dry_run}
-        for folder in fit_quantiles(asked.data, asked.out, **how):
-            _say(f"{'would write' if asked.dry_run else 'wrote'} {folder}")
+        for folder in fit_quantiles(asked.data, asked.out, **how, **command.share(asked)):
+            say(f"{'would write' if asked.dry_run else 'wrote'} {folder}")
         return
     from training.fit import Fit
     from training.recipes import CODECS
@@ -81,9 +77,9 @@ def _run(asked: argparse.Namespace) -> None:
         _describe(run)
         return
     if run.resume():
-        _say(f"resumed at step {run.step} of {recipe.steps}")
+        say(f"resumed at step {run.step} of {recipe.steps}")
     run.run(recipe.steps, asked.log_every, asked.save_every, _tell)
-    _say(f"wrote {run.finish(asked.out)}")
+    say(f"wrote {run.finish(asked.out)}")
 
 
 def _batches(recipe: Any, asked: argparse.Namespace) -> Any:
@@ -91,21 +87,21 @@ def _batches(recipe: Any, asked: argparse.Namespace) -> Any:
     from training.batches import Batches
     from training.maps import Curves, Maps
 
+    share = command.share(asked)
     if recipe.kind == "segmap":
-        return Maps(asked.data, recipe.batch_size, asked.seed)
+        return Maps(asked.data, recipe.batch_size, asked.seed, **share)
     if recipe.kind == "light_curve":
-        return Curves(asked.data, recipe.batch_size, asked.seed)
-    weights = recipe.weights
+        return Curves(asked.data, recipe.batch_size, asked.seed, **share)
     return Batches(
         recipe.kind,
         asked.data,
         recipe.batch_size,
         asked.seed,
         crop=recipe.crop,
-        weights=weights,
-        split=asked.split,
+        weights=recipe.weights,
         turns=recipe.turns,
         shifts=recipe.shifts,
+        **share,
     )
 
 
@@ -122,23 +118,19 @@ def _describe(run: Any) -> None:
     flops, size = counter.get_total_flops() / len(loss.ids), run.recipe.batch_size
     count = sum(values.numel() for values in run.codec.parameters())
     objects = ", ".join(f"{number:,} of {name}" for name, number in run.batches.objects.items())
-    _say(f"objects       {objects}")
-    _say(f"parameters    {count:,} ({16 * count / 1e6:,.0f} MB with gradients and optimiser)")
-    _say(f"tokens        {loss.ids.shape[1]} an object, of {run.codec.vocabulary:,} ids")
-    _say(f"step          {size} objects, {flops * size / 1e9:,.1f} GFLOP, about {each * size:,.2f} s here")
-    _say(f"run           {run.recipe.steps:,} steps, about {run.recipe.steps * each * size / 3600:,.2f} hours here")
+    say(f"objects       {objects}")
+    say(f"parameters    {count:,} ({16 * count / 1e6:,.0f} MB with gradients and optimiser)")
+    say(f"tokens        {loss.ids.shape[1]} an object, of {run.codec.vocabulary:,} ids")
+    say(f"step          {size} objects, {flops * size / 1e9:,.1f} GFLOP, about {each * size:,.2f} s here")
+    say(f"run           {run.recipe.steps:,} steps, about {run.recipe.steps * each * size / 3600:,.2f} hours here")
 
 
 def _tell(entry: dict[str, Any]) -> None:
-    _say(
+    say(
         f"step {entry['step']:>7,}  loss {entry['loss']:.4f}  chi-square {entry['chi_square']:.4f}  "
         f"perplexity {entry['perplexity']:.0f}  {entry['objects_per_second']:.1f} objects/s  "
         f"waiting for data {entry['data_wait']:.0%}"
     )
-
-
-def _say(words: str) -> None:
-    print(words, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

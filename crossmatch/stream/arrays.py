@@ -26,7 +26,7 @@ class Array:
     Attributes:
         name: its key in `batch[side]`; path: the column, or member of a struct, that it is read from.
         shape: of one row; None for the first axis where rows differ in length.
-        dtype: as delivered; "text" for strings.
+        dtype: as delivered; "text" for strings, and for rows of several.
         bands: what the first axis stands for where rows name theirs, as images do; () elsewhere.
         crop: pixels a side that are cut out of the last two axes, in their middle; 0 for all.
         nullable: True if rows may lack it, and no NaN can say so.
@@ -110,7 +110,7 @@ def leaves(side: Side) -> Iterator[tuple[str, Column, str]]:
 
 
 def _chosen(side: Side, wanted: Sequence[str] | None) -> list[tuple[str, Column, str]]:
-    """Those asked for, a struct for all its members; by default all numbers."""
+    """Those asked for, a struct for all its members; by default all numbers. A batch has the bands of images itself."""
     known = list(leaves(side))
     if wanted is None:
         return [one for one in known if one[1].dtype != "string"]
@@ -119,7 +119,9 @@ def _chosen(side: Side, wanted: Sequence[str] | None) -> list[tuple[str, Column,
         if name not in names:
             raise unknown(f"column of {side.name}", name, names)
     listed = [(one, name) for name in wanted for one in known if one[0] == name or one[0].partition(".")[0] == name]
-    return [one for one, name in listed if one[0] == name or not (one[1].dtype == "string" and one[1].shape)]
+    return [
+        one for one, name in listed if one[0] == name or not (one[1].dtype == "string" and one[1].modality == "image")
+    ]
 
 
 def _banded(side: Side, column: Column, path: str) -> bool:
@@ -138,7 +140,7 @@ def _array(
 ) -> Array | None:
     """None where rows do not make arrays of one shape, but for the length of their first axis."""
     if column.dtype == "string":
-        return Array(name, path, (), "text") if not column.shape else None
+        return Array(name, path, column.shape, "text")
     shape: Shape = column.shape
     if first is not None and len(first) == len(shape):
         shape = tuple(length if said is None else said for said, length in zip(shape, first, strict=True))

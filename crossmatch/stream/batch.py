@@ -32,7 +32,8 @@ class Batch:
     Attributes:
         index: its number in the epoch, on this rank.
         sides: dataset -> column -> array. A ragged column is a pair (values, offsets), unless `pad` is asked for: then
-            `COLUMN.valid` tells values from padding. Images have their bands along the first axis; those that a row
+            `COLUMN.valid` tells values from padding. Rows of texts are an array of objects, each a text or an array of
+            several, None where there is none. Images have their bands along the first axis; those that a row
             does not have are zeros, and False in `COLUMN.valid`.
         present: dataset -> True where it has the object.
         separation: dataset -> arcsec from the object; NaN where it has none.
@@ -230,17 +231,18 @@ class Text:
         self.pieces.append((slots, texts))
 
     def arrow(self) -> pa.Array:
-        """All of them, in the order of the batch; null where the dataset has no record."""
+        """All of them, in the order of the batch; null where the dataset has no record. Rows of several stay lists."""
         if not self.pieces:
             return pa.nulls(self.size, pa.string())
         place = np.full(self.size, -1, np.int64)
         place[np.concatenate([slots for slots, _ in self.pieces])] = np.arange(sum(len(p[0]) for p in self.pieces))
-        joined = pa.concat_arrays([text for _, text in self.pieces]).cast(pa.string())
+        joined = pa.concat_arrays([text for _, text in self.pieces])
+        joined = joined if pa.types.is_nested(joined.type) else joined.cast(pa.string())
         return joined.take(pa.array(place, mask=place < 0))
 
     def finished(self) -> dict[str, Any]:
         """As `Column.finished`."""
-        return {"": np.array(self.arrow().to_pylist(), dtype=object)}
+        return {"": self.arrow().to_numpy(zero_copy_only=False)}
 
 
 def entries(block: Block, rows: Rows, slots: Rows) -> tuple[Rows, Rows]:

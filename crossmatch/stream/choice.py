@@ -50,6 +50,19 @@ def split_of(sky: Rows, splits: Mapping[str, float], order: int = CELL_ORDER, se
     )
 
 
+def number_of(split: str, splits: Mapping[str, float]) -> int:
+    """The number of a split.
+
+    Raises:
+        UsageError: there is no such split, or their shares are none.
+    """
+    if split not in splits:
+        raise unknown("split", split, splits)
+    if any(share < 0 for share in splits.values()) or sum(splits.values()) <= 0:
+        raise UsageError(f"The shares of the splits {dict(splits)} must be positive numbers.")
+    return list(splits).index(split)
+
+
 def in_split(
     samples: Samples, sky: list[Rows], split: str, splits: Mapping[str, float], order: int = CELL_ORDER, seed: int = 0
 ) -> tuple[Rows, int]:
@@ -63,14 +76,10 @@ def in_split(
     Raises:
         UsageError: there is no such split.
     """
-    if split not in splits:
-        raise unknown("split", split, splits)
-    if any(share < 0 for share in splits.values()) or sum(splits.values()) <= 0:
-        raise UsageError(f"The shares of the splits {dict(splits)} must be positive numbers.")
+    mine = number_of(split, splits)
     of = [split_of(samples.sky, splits, order, seed)]
     of += [np.where(one < 0, of[0], split_of(np.maximum(one, 0), splits, order, seed)) for one in sky]
     low, high = _extents(samples, of)
-    mine = list(splits).index(split)
     touches = (low <= mine) & (high >= mine) & np.any([one == mine for one in of], axis=0)
     whole = low == high
     return np.flatnonzero(whole & (low == mine)), int(np.count_nonzero(touches & ~whole))

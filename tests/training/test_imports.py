@@ -10,9 +10,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BARE = "ragged model.anytoany model.files modalities recipes checkpoint token_shards inputs codecs train_codec".split()
-BARE += "views draws spans columns masking shuffle sources loader pretrain evaluate scores baselines".split()
+BARE += (
+    "views draws spans columns masking shuffle share sources loader command pretrain evaluate scores baselines".split()
+)
 ENGINE = "checkpoints feed flops forecast log loop meter optimiser parallel profile signals".split()
-CODECS = "bands catalogue curves image light_curve passbands points quantize scalar segmap spectrum".split()
+CODECS = "agreement bands catalogue curves image light_curve passbands points quantize scalar segmap spectrum".split()
 CODECS += "sections whitened".split()
 TRAINING = "batches maps fit quantiles tokens on_the_fly score_codecs".split()
 CODE = """

@@ -13,7 +13,7 @@ from scipy import stats
 from mmu.errors import UsageError
 from tests.training import token_sets as sets
 from training.draws import bits, streams
-from training.masking import LEAD, Masking, _one_of, asked
+from training.masking import LEAD, Masking, _one_of
 from training.modalities import MODALITIES
 from training.ragged import Ragged
 from training.spans import END, SENTINEL
@@ -197,31 +197,12 @@ def test_twins_among_random_numbers_do_not_break_the_budget(monkeypatch: pytest.
     assert (counts(made.batch.targets, GRIDS).sum(1) == 15).all()
 
 
-def test_whole_modalities_for_evaluation() -> None:
-    tokens = sets.tokens(9, KEYS, 1, 0.7)
-    made = asked(tokens, ["tok_image12_hsc", "tok_flux_g"], ["tok_z", "catalog"])
-    for number, (own, before, labels) in zip(made.kept, sets.sides(made.batch), strict=True):
-        has = {key for key in tokens if tokens[key][number, 0] >= 0}
-        assert {key for key, _ in own} == has & {"tok_image12_hsc", "tok_flux_g"}
-        assert {key for key, _ in labels} == has & {"tok_z", "catalog"}
-        if "catalog" in has:
-            ids = [int(i) for i in tokens["catalog"][number] if i >= 0]
-            assert sets.sequence(labels, "catalog") == [*ids, END]
-            assert sets.sequence(before, "catalog") == [SENTINEL, *ids]
-    turned = asked(tokens, ["catalog"], ["tok_z"])
-    for number, (own, _, _) in zip(turned.kept, sets.sides(turned.batch), strict=True):
-        assert sets.sequence(own, "catalog") == [*(int(i) for i in tokens["catalog"][number] if i >= 0), END]
-    assert made.skipped == 9 - len(made.kept)
-
-
 def test_what_cannot_be_done_is_told() -> None:
     tokens = sets.tokens(2, GRIDS)
-    with pytest.raises(UsageError, match="can be only one of them"):
-        asked(tokens, ["tok_ebv"], ["tok_ebv"])
     with pytest.raises(UsageError, match="tok_zz"):
         Masking(keys=("tok_zz",)).masked(tokens, np.arange(2), 0)
     with pytest.raises(UsageError, match="tok_z"):
-        asked(tokens, ["tok_ebv"], ["tok_z"])
+        Masking(keys=("tok_z",)).masked(tokens, np.arange(2), 0)
     with pytest.raises(UsageError, match="it has 1 an object"):
         Masking().masked({"tok_ebv": np.zeros((2, 3), np.int16)}, np.arange(2), 0)
     with pytest.raises(UsageError, match="same objects"):

@@ -140,6 +140,7 @@ def test_a_trace_is_written(tokens: list[str], tmp_path: Path) -> None:
         (["--device", "gpu"], "Unknown device 'gpu'"),
         (["--dtype", "float8"], "Unknown dtype 'float8'"),
         (["--split", "trian"], "Unknown split 'trian'"),
+        (["--splits", "train=0.5,test=0.5"], "--splits without --split"),
         (["--init", "nowhere"], "holds no model"),
     ],
 )

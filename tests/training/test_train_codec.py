@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+import mmu
 from mmu.errors import FormatError, UsageError
 from training import checkpoint, codecs
 from training.batches import Batches
 from training.fit import CHECKPOINT, LOG, Fit
+from training.inputs import FIELD
 from training.maps import Curves, Maps
 from training.recipes import CODECS, CodecRecipe
 from training.train_codec import main
@@ -152,6 +154,105 @@ def test_every_map_comes_once_an_epoch_in_another_order(sky: dict[str, Path]) ->
     assert seen[0] != seen[1]
     with pytest.raises(UsageError, match="no maps"):
         Maps([str(sky["desi"])], 6, 0)
+
+
+HALVES = {"train": 0.5, "test": 0.5}
+SPLIT = ["--split", "train", "--splits", "train=0.5,test=0.5"]
+
+
+def rows_in(path: Path, split: str) -> list[int]:
+    """What `mmu.stream` has in a half of the sky."""
+    found = mmu.stream(path, columns=["ra"], split=split, splits=HALVES, tail="exact").choice.rows.tolist()
+    assert 0 < len(found) < len(mmu.open(path))
+    return list(found)
+
+
+@pytest.mark.parametrize("split", HALVES)
+def test_maps_of_a_split_are_those_of_the_stream(sky: dict[str, Path], split: str) -> None:
+    path = sky["legacysurvey"]
+    rows, every = rows_in(path, split), Maps([str(path)], 24, 0)
+    maps = Maps([str(path)], len(rows), 0, split=split, splits=HALVES)
+    whole = every(0)["field"]
+    assert maps.objects == {"legacysurvey": len(rows)}
+    codes = np.asarray(mmu.decode(mmu.open(path).table(["object_mask"]), pictures=True)["object_mask"])
+    wanted = {FIELD[codes[row]].tobytes() for row in rows}
+    for _ in range(2):
+        assert {one.tobytes() for one in maps(0)["field"]} == wanted
+    assert wanted < {one.tobytes() for one in whole}
+    with pytest.raises(UsageError, match="other maps"):
+        maps.load(every.state())
+
+
+def test_light_curves_of_a_split_are_those_of_the_stream(tmp_path: Path) -> None:
+    from tests.training import skies
+
+    path = skies.lightcurves(tmp_path / "private")
+    rows = rows_in(path, "train")
+    times = [row for row in mmu.open(path).array("lightcurve.time")[rows] if len(row)]
+    given = Curves([str(path)], len(times), 0, split="train", splits=HALVES)(0)["time"]
+    assert sorted(given[np.isfinite(given)]) == sorted(np.concatenate(times))
+
+
+def test_datasets_without_any_map_are_told(tmp_path: Path) -> None:
+    from tests.training import skies
+
+    path = skies.lightcurves(tmp_path / "private")
+    curves = Curves([str(path)], 7, 0)
+    curves.units = [unit._replace(rows=np.array([], np.int64)) for unit in curves.units]
+    with pytest.raises(UsageError, match="has light curves"):
+        curves(0)
+
+
+def test_numbers_are_counted_in_a_split_alone(sky: dict[str, Path], tmp_path: Path) -> None:
+    path = sky["legacysurvey"]
+    for kind in ("scalars", "catalogue"):
+        assert main([kind, "--data", str(path), "--out", str(tmp_path), *SPLIT]) == 0
+    rows = rows_in(path, "train")
+    found: Any = codecs.load(tmp_path / "FLUX_G")
+    wanted: Any = codecs.make("log_scalar", modality="FLUX_G")
+    wanted.fit(mmu.open(path).array("FLUX_G")[rows])
+    wanted.finish()
+    assert torch.equal(found.quantizer.table, wanted.quantizer.table)
+    assert found.trained == {"objects": len(rows), "datasets": ["legacysurvey"], "split": ["train", HALVES]}
+    shapes: Any = codecs.load(tmp_path / "catalog")
+    assert shapes.trained["objects"] == len(rows)
+    listed = np.concatenate(mmu.open(path).array("catalog.SHAPE_R")[rows])
+    assert float(shapes.tables["SHAPE_R"].table[-1]) == pytest.approx(float(listed.max()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "survey"), [("image", "legacysurvey"), ("spectrum", "desi"), ("segmap", "legacysurvey")]
+)
+def test_networks_are_trained_in_a_split_alone(
+    kind: str, survey: str, sky: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [kind, "--data", str(sky[survey]), "--out", str(tmp_path), "--steps", "1", "--batch-size", "2"]
+    assert main([*asked, *SPLIT, "--dry-run"]) == 0
+    assert f"objects       {len(rows_in(sky[survey], 'train'))} of {survey}" in capsys.readouterr().out
+    assert main([*asked, *SPLIT]) == 0
+    (folder,) = (path for path in tmp_path.iterdir() if path.suffix != ".run")
+    assert codecs.load(folder).trained["split"] == ["train", HALVES]
+    assert main([*asked, "--split", "train"]) == 2
+    assert "checkpoint is of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["image", "segmap", "scalars"])
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--split", "trian"], "Unknown split 'trian'"),
+        (["--splits", "train=0.5,test=0.5"], "--splits without --split"),
+        (["--split", "a", "--splits", "a=0,b=0"], "must be positive"),
+        (["--split", "a", "--splits", "a=0,b=1"], "no objects of the split 'a'"),
+    ],
+)
+def test_splits_that_are_none_are_told(
+    kind: str, more: list[str], words: str, sky: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [kind, "--data", str(sky["legacysurvey"]), "--out", str(tmp_path / "c"), *more]
+    assert main(asked) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
 
 
 def test_batches_of_several_datasets_go_by_their_weights(sky: dict[str, Path], tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmu.errors import UsageError
+from training.codecs.agreement import installed
 from training.modalities import MODALITIES, PUBLISHED, Modality
 from training.model import files
 from training.model.anytoany import AnyToAny
@@ -62,26 +62,28 @@ class Question:
             taken[key], wanted[key] = torch.from_numpy(one), torch.from_numpy(other & ~one)
         return cls(ids, taken, wanted)
 
+    def mods(self) -> dict[str, dict[str, Tensor]]:
+        """As `FourM.forward` takes it; its masks are True where there is nothing."""
+        return {
+            key: {
+                "tensor": ids,
+                "input_mask": ~self.given[key],
+                "target_mask": ~self.asked[key],
+                "decoder_attention_mask": self._visible(MODALITIES[key], self.asked[key]),
+            }
+            for key, ids in self.ids.items()
+        }
+
     def theirs(self, model: Any) -> dict[str, list[Tensor]]:
         """Key -> logits of each object's tokens, of `FourM.forward`."""
         from aion.fourm.fm import FourM
 
-        asked = {key: self._visible(MODALITIES[key], mask) for key, mask in self.asked.items()}
-        mods = {
-            key: {
-                "tensor": self.ids[key],
-                "input_mask": ~self.given[key],
-                "target_mask": ~self.asked[key],
-                "decoder_attention_mask": asked[key],
-            }
-            for key in self.ids
-        }
         inputs = max(1, int(sum(mask.sum(1) for mask in self.given.values()).max()))  # type: ignore[union-attr]
         counts = {key: _predicted(MODALITIES[key], mask) for key, mask in self.asked.items()}
         outputs = int(sum(counts.values()).max())  # type: ignore[union-attr]
         random.seed(0)
         with torch.no_grad():
-            logits = FourM.forward(model, mods, inputs, outputs, return_logits=True)
+            logits = FourM.forward(model, self.mods(), inputs, outputs, return_logits=True)
         random.seed(0)
         order = random.sample(list(self.ids), len(self.ids))
         found: dict[str, list[Tensor]] = {key: [] for key in self.ids if counts[key].any()}
@@ -210,11 +212,10 @@ def agree(
     Raises:
         UsageError: the published package is not installed.
     """
-    try:
-        from aion.model import AION
-    except ImportError as problem:
-        raise UsageError("This needs the published package: pip install polymathic-aion==0.0.2.") from problem
+    installed()
     import tempfile
+
+    from aion.model import AION
 
     own = files.load(weights)
     with tempfile.TemporaryDirectory() as folder:

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import mmu
 from crossmatch.materialize import materialize
 from crossmatch.stream.batch import Batch
 from mmu.errors import FormatError, UsageError
+from mmu.schema import MODALITIES, Column
+from mmu.schema.arrow import arrow_type
 from tests.crossmatch.stream.conftest import COUNT
-from tests.crossmatch.stream.skies import images, spectra
+from tests.crossmatch.stream.skies import dataset, images, spectra
 
 Paths = dict[str, Path]
 EACH = {"ls": 1, "desi": 2, "sdss": 3}
@@ -99,6 +102,48 @@ def test_columns_are_those_asked_for(sky: Paths) -> None:
     assert batch["desi"]["kind"].tolist() == [f"k{one // 2 % 3}" for one in of]
     again = next(iter(mmu.stream(given, columns=["ls.mag", "desi.spectrum", "desi.kind"], batch_size=8)))
     assert [list(again[name]) for name in again] == [list(batch[name]) for name in batch]
+
+
+@pytest.fixture(scope="module")
+def tagged(sky: Paths, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half of the objects, with none, one or two texts each in a column and in a struct, some of them null."""
+    column = Column("tags", "string", shape=(None,), nullable=True)
+    curve = MODALITIES["lightcurve"].column(axes={"time": None}, flux="uJy", with_=("band",))
+    table = mmu.open(sky["desi"]).table(["ra", "dec", "object_id"])
+    of = [int(one.removeprefix("desi")) for one in table["object_id"].to_pylist()]
+    tags = pa.array([None if n % 7 == 0 else [f"t{n}"] * (n % 3) for n in of], arrow_type(column))
+    rows = [{"band": [f"b{n}", "r"], "time": [1.0, 2.0], "flux": [3.0, 4.0], "flux_err": [1.0, 1.0]} for n in of]
+    values = {"tags": tags, "lightcurve": pa.array(rows, arrow_type(curve))}
+    ra, dec = (table[name].to_numpy() for name in ("ra", "dec"))
+    return dataset(tmp_path_factory.mktemp("tagged") / "tagged", (column, curve), values, ra, dec)
+
+
+def wanted_of(tagged: Path) -> dict[str, Any]:
+    table = mmu.open(tagged).table(["object_id", "tags", "lightcurve"])
+    rows = zip(table["tags"].to_pylist(), (row["band"] for row in table["lightcurve"].to_pylist()), strict=True)
+    return {None: (None, None), **dict(zip(table["object_id"].to_pylist(), rows, strict=True))}
+
+
+@pytest.mark.parametrize("how", [{}, {"shuffle": 1, "pad": 0}, {"shuffle": 1, "device": "cpu"}, {"cache": True}])
+def test_lists_of_texts_come_as_they_are(sky: Paths, tagged: Path, tmp_path: Path, how: dict[str, Any]) -> None:
+    how = {**how, "cache": tmp_path / "cache"} if "cache" in how else how
+    columns = {"ls": "mag", "tagged": ["tags", "lightcurve"]}
+    stream = mmu.stream([sky["ls"], tagged], columns=columns, how="left", batch_size=16, tail="exact", **how)
+    wanted, seen = wanted_of(tagged), 0
+    for batch in (*stream, *stream):
+        given = batch["tagged"]
+        assert {"tags", "lightcurve.band", "lightcurve.flux"} <= set(given)
+        assert given["tags"].dtype == given["lightcurve.band"].dtype == object
+        for one, *row in zip(batch.ids["tagged"], given["tags"], given["lightcurve.band"], strict=True):
+            assert tuple(None if texts is None else list(texts) for texts in row) == wanted[one]
+            seen += one is not None
+    assert seen == 2 * (len(wanted) - 1)
+
+
+def test_texts_are_not_among_what_comes_by_default(sky: Paths, tagged: Path) -> None:
+    assert not {"tags", "lightcurve.band"} & set(next(iter(mmu.stream(tagged, batch_size=4)))["tagged"])
+    batch = next(iter(mmu.stream(sky["ls"], columns=["image", "image.band"], batch_size=4)))
+    assert [len(one) for one in batch["ls"]["image.band"]] == batch["ls"]["image.flux.valid"].sum(1).tolist()
 
 
 @pytest.mark.parametrize(

@@ -3,82 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from aion import modalities as theirs_of
-from torch import Tensor
 
 from tests.training.codecs.published import CODECS, images, ours, peer, spectra
 from training import codecs
 from training.codecs import Codec
-
-DES, HSC = ["DES-G", "DES-R", "DES-I", "DES-Z"], ["HSC-G", "HSC-R", "HSC-I", "HSC-Z", "HSC-Y"]
-
-
-def numbers(name: str) -> Tensor:
-    random = torch.Generator().manual_seed(9)
-    if name == "multi_scalar":
-        return torch.randn(200, 55, generator=random) * torch.logspace(-1, 2, 55)
-    if name == "grid_scalar":
-        return torch.rand(5000, generator=random) * 1.4 - 0.2
-    return torch.randn(5000, generator=random) * 3 + 1
-
-
-def lists() -> dict[str, Tensor]:
-    random = torch.Generator().manual_seed(5)
-    there = torch.rand(6, 20, generator=random) < 0.6
-    columns = {key: torch.randint(0, 96, (6, 20), generator=random) for key in ("X", "Y")}
-    shapes = {key: torch.randn(6, 20, generator=random) for key in ("SHAPE_E1", "SHAPE_E2", "SHAPE_R")}
-    return {key: torch.where(there, values, 9999) for key, values in {**columns, **shapes}.items()}
-
-
-def both(name: str, theirs: Any, own: Codec) -> list[tuple[Tensor, Tensor, Any, Any]]:
-    """(their ids, our ids, what theirs decode to, what ours do) for each kind of input."""
-    if name == "image":
-        out = []
-        for bands in (DES, HSC, ["DES-G", "DES-Z"]):
-            image = images(bands)
-            ids = own.encode(image.flux, bands)
-            theirs_ids = theirs.encode(type(image)(flux=image.flux.clone(), bands=bands))
-            want = DES[::-1]  # theirs cannot decode HSC
-            out.append((theirs_ids, ids, theirs.decode(theirs_ids, bands=want).flux, own.decode(ids, want)))
-        return out
-    if name == "spectrum":
-        given = spectra()
-        theirs_ids, ids = theirs.encode(theirs_of.DESISpectrum(**given)), own.encode(**given)
-        at = given["wavelength"]
-        decoded, mine = theirs.decode(theirs_ids, wavelength=at), own.decode(ids, at)
-        masks = decoded.mask.float(), mine.mask.float()
-        whole = theirs.decode(theirs_ids).flux, own.decode(ids).flux
-        return [(theirs_ids, ids, decoded.flux, mine.flux), (theirs_ids, ids, *masks), (theirs_ids, ids, *whole)]
-    if name == "segmap":
-        patches = torch.rand(3, 25, 25, generator=torch.Generator().manual_seed(2)).round()
-        field = patches.repeat_interleave(4, 1).repeat_interleave(4, 2)
-        theirs_ids, ids = theirs.encode(theirs_of.LegacySurveySegmentationMap(field=field)), own.encode(field)
-        return [(theirs_ids, ids, theirs.decode(theirs_ids).field, own.decode(ids))]
-    if name == "catalogue":
-        theirs_ids, ids = theirs.encode(theirs_of.LegacySurveyCatalog(**lists())), own.encode(**lists())
-        decoded = theirs.decode(theirs_ids)
-        return [(theirs_ids, ids, getattr(decoded, key), values) for key, values in own.decode(ids).items()]
-    values = numbers(name)
-    theirs_ids, ids = theirs.encode(theirs.modality(value=values)), own.encode(values)
-    decoded, mine = theirs.decode(theirs_ids).value, own.decode(ids)
-    return [(theirs_ids.reshape(ids.shape), ids, decoded, mine)]
-
-
-def differences(name: str, theirs: Any, own: Codec) -> tuple[float, float]:
-    """The share of ids that differ, and the largest relative difference of decoded values."""
-    ids, values = [], [0.0]
-    with torch.no_grad():
-        for their_ids, own_ids, decoded, mine in both(name, theirs, own):
-            assert their_ids.shape == own_ids.shape
-            ids.append(float((their_ids.long() != own_ids.long()).float().mean()))
-            scale = decoded.abs().clamp(min=1.0)
-            values.append(float(((decoded - mine).abs() / scale).nan_to_num(nan=0.0).max()))
-    return max(ids), max(values)
+from training.codecs.agreement import DES, HSC, _apart, agree, both, compare
+from training.evaluate import main
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -86,11 +24,12 @@ def test_ids_are_identical_and_decode_alike(name: str, tmp_path: Path) -> None:
     theirs = peer(name)
     own = ours(name, theirs, tmp_path)
     with torch.no_grad():
-        used = {len(torch.unique(ids)) for ids, *_ in both(name, theirs, own)}
+        used = {len(torch.unique(said.ours)) for said in both(theirs, own)}
     assert min(used) > 20, "so few ids could agree by chance"
-    wrong, apart = differences(name, theirs, own)
-    assert wrong == 0.0
-    assert apart <= 1e-4
+    found = compare(name, theirs, own)
+    assert found.differ == 0
+    assert found.apart <= 1e-4
+    assert found.agrees
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -105,7 +44,7 @@ def test_what_we_write_loads_there(name: str, tmp_path: Path) -> None:
     again.load_state_dict(state, strict=True)
     assert all(torch.equal(values, again.state_dict()[key]) for key, values in theirs.state_dict().items())
     config = json.loads((tmp_path / "written" / "config.json").read_text())
-    assert CODECS[name][2].items() <= config.items()
+    assert CODECS[name].items() <= config.items()
 
 
 def swap_norms(codec: Codec) -> None:
@@ -160,9 +99,9 @@ def test_a_mutation_breaks_the_agreement(name: str, mutation: Any, tmp_path: Pat
     theirs = peer(name)
     own = ours(name, theirs, tmp_path)
     mutation(own)
-    wrong, apart = differences(name, theirs, own)
-    assert wrong > 0.0
-    assert apart > 1e-4
+    found = compare(name, theirs, own)
+    assert found.differ > 0
+    assert found.apart > 1e-4
 
 
 def test_ids_do_not_depend_on_compat_for_good_data(tmp_path: Path) -> None:
@@ -238,7 +177,7 @@ def test_the_loss_of_look_up_free_quantisation(tmp_path: Path) -> None:
 
 def test_published_files_say_which_codec_they_are_of(tmp_path: Path) -> None:
     for name in CODECS:
-        assert ours(name, peer(name), tmp_path / name, compat=None).kind == CODECS[name][1]
+        assert ours(name, peer(name), tmp_path / name, compat=None).kind == name
     scalar = codecs.load(next((tmp_path / "scalar").glob("codecs/*")))
     assert torch.isfinite(scalar.decode(torch.arange(1024)[:, None])).all()
 
@@ -252,3 +191,59 @@ def test_older_names_of_parameters_are_read(name: str, tmp_path: Path) -> None:
     save_file({key.removeprefix("_") if key.startswith("_q") else key: v for key, v in load_file(path).items()}, path)
     again = codecs.load(path.parent)
     assert all(torch.equal(v.nan_to_num(), again.state_dict()[key].nan_to_num()) for key, v in own.state_dict().items())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One of each kind, as the published package writes them, and one of ours."""
+    out = tmp_path_factory.mktemp("codecs")
+    for name in CODECS:
+        ours(name, peer(name), out / name, compat=None).save(out / "all" / name, published=True)
+    codecs.make("light_curve", hidden=8, units=1).save(out / "all" / "as_ours")
+    return out / "all"
+
+
+def test_codecs_of_a_folder_agree(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["agree-codecs", str(folder)]) == 0
+    told = capsys.readouterr().out
+    assert f"{len(CODECS)} codecs" in told
+    assert "none differs" in told
+    assert "as_ours" not in told
+    assert {one.name for one in agree(folder)} == set(CODECS)
+
+
+@pytest.mark.parametrize("name", ["spectrum", "scalar"])
+def test_a_codec_that_does_not_agree_is_told(
+    name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder / name, tmp_path / name)
+    load = codecs.load
+
+    def mutated(*given: Any) -> Codec:
+        codec = load(*given)
+        (swap_norms if name == "spectrum" else shift_table)(codec)
+        return codec
+
+    monkeypatch.setattr(codecs, "load", mutated)
+    assert main(["agree-codecs", str(tmp_path)]) == 2
+    assert f"They do not agree: {name} (" in capsys.readouterr().err
+
+
+def test_a_number_that_one_lacks_is_a_difference() -> None:
+    numbers, nothing = torch.tensor([1.0, torch.nan]), torch.tensor([torch.nan, torch.nan])
+    assert _apart(numbers, numbers) == 0
+    assert _apart(numbers, nothing) == torch.inf
+
+
+def test_a_folder_without_published_codecs_is_told(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder / "as_ours", tmp_path / "as_ours")
+    assert main(["agree-codecs", str(tmp_path)]) == 2
+    assert "no codec in the published layout" in capsys.readouterr().err
+    (tmp_path / "as_ours" / "config.json").write_text("{")
+    assert main(["agree-codecs", str(tmp_path)]) == 1
+    assert "which kind of codec" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "aion", None)
+    assert main(["agree-codecs", str(folder)]) == 2
+    assert "pip install polymathic-aion" in capsys.readouterr().err

@@ -12,8 +12,8 @@ from aion import modalities as theirs_of
 from mmu.errors import UsageError
 from tests.training.codecs.published import images, ours, peer, spectra
 from tests.training.codecs.redraw import redraw
+from training.codecs.agreement import DES, HSC
 
-DES, HSC = ["DES-G", "DES-R", "DES-I", "DES-Z"], ["HSC-G", "HSC-R", "HSC-I", "HSC-Z", "HSC-Y"]
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 

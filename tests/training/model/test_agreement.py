@@ -58,12 +58,8 @@ def test_as_the_published_sampler(pair: tuple[Any, AnyToAny]) -> None:
     from aion.fourm.generate import GenerationSampler
 
     question = Question.whole(["tok_spectrum_sdss"], ["tok_image_hsc"])
-    mods = {
-        key: {"tensor": ids, "input_mask": ~question.given[key], "target_mask": ~question.asked[key]}
-        for key, ids in question.ids.items()
-    }
     with torch.no_grad():
-        logits, *_ = GenerationSampler(pair[0]).forward_enc_dec_maskgit_batched(mods, "tok_image_hsc")
+        logits, *_ = GenerationSampler(pair[0]).forward_enc_dec_maskgit_batched(question.mods(), "tok_image_hsc")
     own = torch.stack(question.ours(pair[1])["tok_image_hsc"])
     torch.testing.assert_close(own, logits, atol=CLOSE, rtol=0)
 

@@ -58,19 +58,10 @@ def test_which_targets_are_left_depends_on_the_interpreter_there() -> None:
     losses = set()
     for seed in range(6):
         random.seed(seed)
-        mods = {
-            key: {
-                "tensor": ids,
-                "input_mask": ~question.given[key],
-                "target_mask": ~question.asked[key],
-                "decoder_attention_mask": torch.zeros_like(ids),
-            }
-            for key, ids in question.ids.items()
-        }
         from aion.fourm.fm import FourM
 
         with torch.no_grad():
-            losses.add(round(float(FourM.forward(theirs, mods, 1, 300)[0]), 4))
+            losses.add(round(float(FourM.forward(theirs, question.mods(), 1, 300)[0]), 4))
     assert len(losses) > 1
 
 
@@ -81,17 +72,8 @@ def test_a_large_vocabulary_counts_more_there() -> None:
     theirs = peer()
     question = Question.whole(["tok_z"], ["tok_image", "tok_spectrum_desi"])
     random.seed(0)
-    mods = {
-        key: {
-            "tensor": ids,
-            "input_mask": ~question.given[key],
-            "target_mask": ~question.asked[key],
-            "decoder_attention_mask": torch.zeros_like(ids),
-        }
-        for key, ids in question.ids.items()
-    }
     with torch.no_grad():
-        total, parts = FourM.forward(theirs, mods, 1, 849, loss_type="token")
+        total, parts = FourM.forward(theirs, question.mods(), 1, 849, loss_type="token")
     image, spectrum = (float(parts[key]) for key in ("tok_image", "tok_spectrum_desi"))
     by_token = (576 * image + 273 * spectrum) / 849
     by_logit = (576 * 4375 * image + 273 * 1024 * spectrum) / (576 * 4375 + 273 * 1024)
