@@ -43,6 +43,7 @@ def _add_codecs(verbs: Any) -> None:
     parser.add_argument("--train", nargs="+", default=[], metavar="PATH", help="what components are fitted to")
     parser.add_argument("--most", type=int, default=1000, metavar="N", help="objects of each dataset")
     parser.add_argument("--shuffle-bands", action="store_true", help="also tell image codecs the wrong bands")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw some reconstructions beside what was given")
     parser.add_argument("--threads", type=int, help="of torch; its own choice if left out")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the scores as JSON")
     parser.set_defaults(run=_codecs)
@@ -65,6 +66,11 @@ def _codecs(asked: argparse.Namespace) -> None:
         say(line)
     if asked.out is not None:
         write_bytes(asked.out, (json.dumps(found, indent=2) + "\n").encode())
+    if asked.pictures is not None:
+        from training.pictures import draw_codecs
+
+        for path in draw_codecs(asked.codecs, asked.data, asked.pictures, asked.most):
+            say(f"wrote {path}")
 
 
 def _add_heldout(verbs: Any) -> None:
@@ -78,6 +84,7 @@ def _add_heldout(verbs: Any) -> None:
     parser.add_argument("--splits", type=command.splits, metavar="NAME=SHARE,...", help="as the model was trained with")
     parser.add_argument("--train", default="train", metavar="SPLIT", help="what is counted for the unigram")
     parser.add_argument("--split", default="test", help="what is judged by")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw numbers and spectra beside the true ones")
     parser.add_argument("--threads", type=int, help="of torch; its own choice if left out")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the scores as JSON")
     parser.set_defaults(run=_heldout)
@@ -101,6 +108,13 @@ def _heldout(asked: argparse.Namespace) -> None:
         Shards(asked.data, asked.codecs, None, split, asked.splits).whole() for split in (asked.train, asked.split)
     )
     _told(judge(model, train, test, questions), asked.out)
+    if asked.pictures is not None:
+        from training.pictures import predictions
+
+        for target, given in questions:
+            path = asked.pictures / f"{target}-from-{'-'.join(given)}.png"
+            if predictions(model, test, target, given, path) is not None:
+                say(f"wrote {path}")
 
 
 def _add_agree(verbs: Any) -> None:

@@ -68,7 +68,7 @@ def held_out(
         UsageError: fewer than two objects have all that is asked for.
     """
     row = MODALITIES[target]
-    there = _there(test, [target]) & np.any([_there(test, [key]) for key in given], axis=0)
+    there = having(test, target, given)
     if there.sum() < 2:
         raise UsageError(f"{there.sum()} objects have {target} and any of {', '.join(given)}; at least two are needed.")
     ids = test[target][there]
@@ -90,6 +90,11 @@ def held_out(
         _interval(plain - own, seed),
         _interval(other - own, seed),
     )
+
+
+def having(tokens: Tokens, target: str, given: Sequence[str]) -> NDArray[np.bool_]:
+    """Objects that have a modality and any of others."""
+    return np.asarray(_there(tokens, [target]) & np.any([_there(tokens, [key]) for key in given], axis=0))
 
 
 def _there(tokens: Tokens, keys: Sequence[str]) -> NDArray[np.bool_]:
@@ -143,7 +148,7 @@ class Redshifts:
 
 def redshifts(model: Model, test: Tokens, target: str, given: Sequence[str]) -> Redshifts:
     """The model's, by the mean of its probabilities; truths are the values of the objects' own ids."""
-    there = _there(test, [target]) & np.any([_there(test, [key]) for key in given], axis=0)
+    there = having(test, target, given)
     found = model.predict(target, {key: test[key][there] for key in given})
     truth = found.values[test[target][there][:, 0]]
     return Redshifts.of(found.mean(), truth, found.pit(truth))

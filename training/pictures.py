@@ -10,24 +10,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from crossmatch.sources import own_name
 from mmu.look import colour
 from mmu.look.style import ACCENT, FAINT, INK, MARK, WIDTH_INCH, figure
-from training import scores
-from training.codecs import ABSENT
+from training import codecs, scores
 from training.heldout import Tokens, having
-from training.model import Model
 from training.modalities import MODALITIES
-from training.score_codecs import Sample, reconstructed
+from training.model import Model
+from training.score_codecs import Sample, codecs_for, reconstructed, samples
 
 SHOWN = 6
 """Objects of a picture."""
 DRAWN = 3
 """Spectra that are drawn for each object."""
-SMOOTH = 9
-"""Pixels of a running mean of noisy spectra."""
+
+
+def draw_codecs(folder: Path, data: Sequence[str], out: Path, most: int) -> list[Path]:
+    """Reconstructions of every dataset by every codec in a folder that is for it, as `out`/CODEC-DATASET.png."""
+    made = []
+    for path in data:
+        name = own_name(path)[0]
+        for codec_name in codecs_for(folder, name):
+            codec: Any = codecs.load(folder / codec_name)
+            for number, sample in enumerate(samples(codec.kind, path, None, most)):
+                more = f"-{number + 1}" if number else ""
+                made.append(reconstructions(codec, sample, out / f"{codec_name}-{name}{more}.png"))
+    return made
 
 
 def reconstructions(codec: Any, sample: Sample, path: Path) -> Path:
@@ -67,25 +77,23 @@ def _spectra(some: Sample, model: NDArray[Any], titles: Sequence[str], path: Pat
     given = [np.where(some.valid, values, np.nan) for values in (some.given["flux"], model)]
     wave = some.given["wavelength"]
     with figure(path, WIDTH_INCH, 1.25 * len(titles)) as page:
-        for row, (axis, title) in enumerate(zip(page.subplots(len(titles), 1, squeeze=False)[:, 0], titles, strict=True)):
+        for row, (axis, title) in enumerate(
+            zip(page.subplots(len(titles), 1, squeeze=False)[:, 0], titles, strict=True)
+        ):
             good = some.valid[row]
             for flux, look in zip(given, ({"color": FAINT, "lw": 0.5}, {"color": ACCENT, "lw": 0.8}), strict=True):
                 axis.plot(wave[row][good], flux[row][good], **look)
-            _frame(axis, given[0][row][good], title)
+            _frame(axis, given[1][row][good], title)
         axis.set_xlabel("wavelength (Å): grey what was given, blue from its ids")
 
 
 def _frame(axis: Any, flux: NDArray[Any], title: str) -> None:
-    """Limits that a few noisy pixels do not set."""
-    low, high = np.nanpercentile(_smoothed(flux), [1, 99.5]) if len(flux) else (0.0, 1.0)
-    room = 0.25 * (high - low) or 1.0
-    axis.set_ylim(low - room, high + 2 * room)
+    """Limits that noisy pixels do not set, nor all but the highest of lines."""
+    low, most, high = np.nanpercentile(flux, [1, 90, 100]) if np.isfinite(flux).any() else (0.0, 1.0, 1.0)
+    room = 0.5 * (most - low) or 1.0
+    axis.set_ylim(low - room, max(most + 2 * room, min(high + room, most + 12 * room)))
     axis.text(0.01, 0.82, title, transform=axis.transAxes)
     axis.set_yticks([])
-
-
-def _smoothed(flux: NDArray[Any]) -> NDArray[Any]:
-    return np.convolve(np.nan_to_num(flux), np.full(SMOOTH, 1 / SMOOTH), mode="same")
 
 
 def predictions(model: Model, test: Tokens, target: str, given: Sequence[str], path: Path) -> Path | None:
@@ -120,13 +128,11 @@ def _drawn(model: Model, target: str, inputs: Tokens, ids: NDArray[Any], path: P
     """Spectra that the model draws, beside what the codec makes of the true ids."""
     chosen = np.linspace(0, len(ids) - 1, min(SHOWN, len(ids))).astype(int)
     drawn = model.generate(target, {key: values[chosen] for key, values in inputs.items()}, samples=DRAWN).ids
-    wave = model.codec(target).latent_grid.wavelength.cpu().numpy()
-    waves = np.broadcast_to(wave, (len(chosen), len(wave)))
-    known, *made = (model.decode(target, part, wavelength=waves).flux.cpu().numpy() for part in (ids[chosen], *drawn))
+    known, *made = (model.decode(target, part) for part in (ids[chosen], *drawn))
     with figure(path, WIDTH_INCH, 1.25 * len(chosen)) as page:
         for place, axis in enumerate(page.subplots(len(chosen), 1, squeeze=False)[:, 0]):
             for one in made:
-                axis.plot(wave, one[place], color=MARK, lw=0.5, alpha=0.6)
-            axis.plot(wave, known[place], color=INK, lw=0.8)
-            _frame(axis, known[place], "")
+                axis.plot(one.wavelength[place].cpu(), one.flux[place].cpu(), color=MARK, lw=0.5, alpha=0.6)
+            axis.plot(known.wavelength[place].cpu(), known.flux[place].cpu(), color=INK, lw=0.8)
+            _frame(axis, known.flux[place].cpu().numpy(), "")
         axis.set_xlabel(f"wavelength (Å): black its own ids, orange {DRAWN} drawn given {', '.join(inputs)}")

@@ -52,6 +52,11 @@ class Sample:
         ivar = self.given["ivar"]
         return np.asarray(good & (ivar > 0) & np.isfinite(ivar) & np.isfinite(self.given["flux"]))
 
+    def taken(self, rows: NDArray[np.int64]) -> Sample:
+        """Some of its objects."""
+        given = {name: values[rows] for name, values in self.given.items()}
+        return Sample(self.kind, given, self.bands, self.truth[rows])
+
 
 def samples(kind: str, path: str, truth: str | None = None, most: int = 1000) -> list[Sample]:
     """The first objects of a dataset by what bands they have.
@@ -207,7 +212,7 @@ def score_folder(
     found: dict[str, Any] = {}
     for path in data:
         name = own_name(path)[0]
-        for codec_name in _codecs_for(folder, name):
+        for codec_name in codecs_for(folder, name):
             codec: Codec = codecs.load(folder / codec_name)
             there, fitted = (other.get(name) for other in others)
             trained = {one.bands: one for one in (samples(codec.kind, fitted, None, most) if fitted else ())}
@@ -231,7 +236,7 @@ def _by_name(paths: Sequence[str], data: Sequence[str], what: str) -> dict[str, 
     return by_name
 
 
-def _codecs_for(folder: Path, name: str) -> list[str]:
+def codecs_for(folder: Path, name: str) -> list[str]:
     """Codecs of images and spectra in a folder that the table of modalities has for a survey."""
     rows = [row for row in MODALITIES.values() if (source := row.source(name)) and source.column in COLUMNS]
     wanted = dict.fromkeys(row.codec for row in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import io
 import sys
 import time
@@ -61,7 +62,8 @@ def demo(
 
     Builds every survey, verifies them, loads each with datasets and lsdb,
     and draws them. The same galaxies are in all of them: they are matched,
-    and the one that most see is named.
+    and the one that most see is named. Where PyTorch is installed, codecs
+    and a small any-to-any model are trained on them and tested.
 
     \b
     mmu demo
@@ -90,6 +92,7 @@ def demo(
     problems += _load_all(out, reports, console)
     matched = _match(out, reports, console)
     problems += [problem for path in matched for verdict in verify(path.parent) for problem in verdict.problems]
+    problems += _train(out, reports, console)
     page = _report(out, reports)
     for picture in [*sorted((out / "pictures").glob("*.png")), *matched]:
         console.print(f"picture: {picture}", markup=False)
@@ -190,6 +193,17 @@ def _match(out: Path, reports: dict[str, Report], console: Console) -> list[Path
     return [path for path in pictures if path.suffix == ".png"]
 
 
+def _train(out: Path, reports: dict[str, Report], console: Console) -> list[str]:
+    """Codecs and a model of the surveys that have images, spectra and redshifts of the same galaxies."""
+    if not set(PAIR) <= set(reports):
+        return []
+    if importlib.util.find_spec("torch") is None:
+        console.print("training: left out, it needs PyTorch: pip install 'multimodal-universe[train]'", markup=False)
+        return []
+    found: list[str] = importlib.import_module("training.demo").train(out, out / "match", console)
+    return found
+
+
 def _report(out: Path, reports: dict[str, Report]) -> Path:
     """One page about all of it, and its pictures as files."""
     from mmu.report import write_report
@@ -197,5 +211,6 @@ def _report(out: Path, reports: dict[str, Report]) -> Path:
     made = [
         *(report.folder.parent for report in reports.values()),
         *sorted(path.parent for path in out.glob("*/association")),
+        *sorted(path.parent for path in [*out.glob("codecs/*.run/log.jsonl"), *out.glob("model/log.jsonl")]),
     ]
     return write_report(made, out / "report.html", pictures=out / "pictures")

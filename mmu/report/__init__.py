@@ -1,4 +1,4 @@
-"""A page about datasets, matches and runs of training: one HTML file that needs nothing else, for whoever asks what is in them.
+"""A page about datasets, matches and runs of training: one HTML file that needs nothing else, for whoever asks.
 
 find      what lies in the folders that were given
 account   the ledger as a balance, what failed, what came when

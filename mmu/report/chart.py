@@ -142,7 +142,7 @@ def curve(title: str, axis: str, unit: str, x: Values, y: Values) -> Chart:
 
 
 def lines(title: str, axis: str, unit: str, series: Mapping[str, tuple[Values, Values]]) -> Chart:
-    """Several things that change with another, such as losses with steps; those of which nothing is known are not there."""
+    """Several things that change with another, as losses do with steps; what is not known at all is left out."""
     series = {name: (x, y) for name, (x, y) in series.items() if len(x) and np.isfinite(y).all()}
     if not series:
         return Chart(drawing(title, "nothing is known"), title)

@@ -61,9 +61,10 @@ class Page:
             if one.state in ("running", "stopped"):
                 told.append((f"d{number}", f"{one.label}: {STATES[one.state][1]}."))
             told += [(f"d{number}", f"{one.label}: {words}") for words in one.problems]
+        others: dict[str, Sequence[MatchSection | RunSection]] = {"m": self.matches, "t": self.runs}
         told += [
             (f"{letter}{number}", f"{one.title}: {words}")
-            for letter, several in (("m", self.matches), ("t", self.runs))
+            for letter, several in others.items()
             for number, one in enumerate(several, 1)
             for words in one.problems
         ]

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from mmu.build.progress import human_time
 from mmu.report.chart import Chart, lines
 from mmu.report.find import LOG, Subject
 from mmu.report.pictures import Album, Picture, embedded
@@ -21,8 +20,8 @@ from mmu.report.pictures import Album, Picture, embedded
 HELD_OUT = "heldout.json"
 ONE_CHART = 8
 """Lines that can be told apart."""
-ALONE = {"loss": "", "chi_square": "", "perplexity": "codes"}
-"""What logs have one of -> its unit."""
+ALONE = ("loss", "chi_square", "perplexity")
+"""Of a codec."""
 
 
 @dataclass(frozen=True)
@@ -103,23 +102,27 @@ def _charts(entries: list[dict[str, Any]]) -> list[Chart]:
     if len(entries) < 2:
         return []
     names = list(dict.fromkeys(name for entry in entries for name in entry.get("losses", ())))
-    charts = []
-    for start in range(0, len(names), ONE_CHART):
-        some = {name: _series(entries, lambda entry, name=name: entry["losses"].get(name))  # type: ignore[misc]
-                for name in names[start : start + ONE_CHART]}  # fmt: skip
-        more = f" ({start // ONE_CHART + 1})" if len(names) > ONE_CHART else ""
-        charts.append(lines(f"Loss of each modality{more}", "steps", "nats a token", some))
-    for name, unit in ALONE.items() if not names else ():
-        if any(name in entry for entry in entries):
-            one = {name: _series(entries, lambda entry, name=name: entry.get(name))}  # type: ignore[misc]
-            charts.append(lines(name.replace("_", "-").capitalize(), "steps", unit or name.replace("_", "-"), one))
-    return charts
+    if not names:
+        alone = [name for name in ALONE if any(name in entry for entry in entries)]
+        return [_chart(name.replace("_", "-").capitalize(), entries, {name: [entry.get(name) for entry in entries]})
+                for name in alone]  # fmt: skip
+    known = {name: [entry["losses"].get(name) for entry in entries] for name in names}
+    parts = [names[start : start + ONE_CHART] for start in range(0, len(names), ONE_CHART)]
+    return [
+        _chart(f"Loss of each modality{f' ({number})' if len(parts) > 1 else ''}", entries,
+               {name: known[name] for name in part}, "nats a token")
+        for number, part in enumerate(parts, 1)
+    ]  # fmt: skip
 
 
-def _series(entries: list[dict[str, Any]], of: Any) -> tuple[Any, Any]:
-    """Steps, and the values that are known."""
-    known = [(entry["step"], of(entry)) for entry in entries if of(entry) is not None]
-    return np.array([step for step, _ in known], float), np.array([value for _, value in known], float)
+def _chart(title: str, entries: list[dict[str, Any]], values: dict[str, list[float | None]], unit: str = "") -> Chart:
+    """Of what is known at each step."""
+    steps = [entry["step"] for entry in entries]
+    series = {}
+    for name, several in values.items():
+        known = [(step, value) for step, value in zip(steps, several, strict=True) if value is not None]
+        series[name] = np.array([step for step, _ in known], float), np.array([value for _, value in known], float)
+    return lines(title, "steps", unit or title.lower(), series)
 
 
 def _questions(path: Path) -> list[Question]:
