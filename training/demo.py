@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 SKY = ("--splits", "test=0.2,train=0.8")
 """The demo's field lies in the training share of the usual splits."""
@@ -60,7 +59,8 @@ def train(out: Path, match: Path, console: Console, steps: int | None = None) ->
             _together([[command]], model, console)
     except Failed as problem:
         return [str(problem)]
-    console.print(_table(json.loads((model / "heldout.json").read_text())))
+    for one in json.loads((model / "heldout.json").read_text()):
+        console.print(_told(one), markup=False)
     console.print(f"training: {time.monotonic() - started:.0f} s", markup=False)
     return []
 
@@ -147,13 +147,10 @@ def _stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
         process.wait()
 
 
-def _table(found: Sequence[dict[str, Any]]) -> Table:
-    """What the model knows of objects it has not seen."""
-    table = Table(box=None, pad_edge=False, title="nats a token of unseen objects", title_justify="left")
-    for heading in ("predicted", "given", "objects", "this input", "no input", "another's input", "below both"):
-        table.add_column(heading, justify="left" if heading in ("predicted", "given") else "right")
-    for one in found:
-        numbers = [f"{one[name]:.3f}" for name in ("model", "unigram", "shuffled")]
-        given = ", ".join(one["given"])
-        table.add_row(one["target"], given, f"{one['objects']:,}", *numbers, "yes" if one["passes"] else "no")
-    return table
+def _told(one: dict[str, Any]) -> str:
+    """What the model knows of a modality of objects it has not seen."""
+    return (
+        f"{one['target']} given {', '.join(one['given'])}: {one['model']:.3f} nats a token of {one['objects']:,} "
+        f"unseen objects; given nothing {one['unigram']:.3f}, given another's {one['shuffled']:.3f}: "
+        f"{'below both' if one['passes'] else 'not surely below both'}"
+    )

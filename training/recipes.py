@@ -51,6 +51,7 @@ class CodecRecipe:
 
 _TINY_IMAGE = {
     "channels": "universal",
+    "quantizer_levels": (8, 6, 3, 3),
     "stem": "patchify",
     "patch": 8,
     "hidden_dims": 64,
