@@ -51,7 +51,7 @@ class CodecRecipe:
 
 _TINY_IMAGE = {
     "channels": "universal",
-    "quantizer_levels": (8, 6, 3, 3),
+    "quantizer_levels": (8, 6, 4, 4),
     "stem": "patchify",
     "patch": 8,
     "hidden_dims": 64,

@@ -107,7 +107,7 @@ class ImageCodec(Codec):
 
     @torch.no_grad()
     def _start(self) -> None:
-        """The first two codes of a fresh universal codec are a patch's brightness and its colour."""
+        """The first codes of a fresh universal codec are what is measured of a patch."""
         nn.init.eye_(self.measured.weight[:, :, 0, 0])
         self.pre_quant_proj.weight[: light.MEASURED] *= 0.1
 

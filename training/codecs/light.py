@@ -11,20 +11,22 @@ from torch import Tensor
 from training.codecs.bands import Band
 from training.codecs.stretch import arcsinh, noise
 
-MEASURED = 2
-"""Of each patch: its brightness and its colour."""
+MEASURED = 4
+"""Of each patch: its brightness and its colour, and where its light is, to the right and up."""
 DARK = 1e-3
 """What a patch without light counts."""
 FLOOR = 0.05
 """Relative error that the flux of a patch has at least."""
+FAR = 3.0
+"""The edge of a patch: as much as brightness and colour differ."""
 TINY = 1e-12
 
 
 def measured(flux: Tensor, valid: Tensor, bands: list[Band], side: int) -> Tensor:
-    """Brightness and colour of patches, (batch, `MEASURED`, rows / side, columns / side).
+    """Brightness, colour and place of the light of patches, (batch, `MEASURED`, rows / side, columns / side).
 
     Brightness is the mean over bands of arcsinh(flux / noise), colour its slope with the logarithm of the wavelength,
-    0 where there is too little light to tell.
+    place the mean position of the light, both 0 where there is too little light to tell.
 
     Args:
         flux: nanomaggies, (batch, bands, rows, columns), of which those `valid` count.
@@ -32,15 +34,29 @@ def measured(flux: Tensor, valid: Tensor, bands: list[Band], side: int) -> Tenso
     """
     share = F.avg_pool2d(valid.to(flux), side)
     there = share > 0
-    mean = F.avg_pool2d(torch.where(valid, flux, 0.0), side) / share.clamp(min=1 / side**2)
-    seen = torch.where(there, arcsinh(mean * (side / 2) / noise(bands, flux)), 0.0)
-    count = there.sum(1, keepdim=True).clamp(min=1)
-    bright = seen.sum(1, keepdim=True) / count
-    wave = torch.tensor([band.facts()[0] for band in bands], device=flux.device)[:, None, None]
-    from_middle = torch.where(there, wave - (there * wave).sum(1, keepdim=True) / count, 0.0)
-    slope = (from_middle * seen).sum(1, keepdim=True) / from_middle.square().sum(1, keepdim=True).clamp(min=0.1)
+    seen = torch.where(valid, flux, 0.0) / noise(bands, flux)
+    mean = F.avg_pool2d(seen, side) / share.clamp(min=1 / side**2)
+    lit = torch.where(there, arcsinh(mean * side / 2), 0.0)
+    bright = lit.sum(1, keepdim=True) / there.sum(1, keepdim=True).clamp(min=1)
     sure = bright.square() / (1 + bright.square())
-    return torch.cat([bright, slope * sure], dim=1)
+    return torch.cat([bright, sure * _colour(lit, there, bands), sure * _place(seen, side)], dim=1)
+
+
+def _colour(lit: Tensor, there: Tensor, bands: list[Band]) -> Tensor:
+    """Slope over bands, (batch, 1, rows, columns)."""
+    wave = torch.tensor([band.facts()[0] for band in bands], device=lit.device)[:, None, None]
+    middle = (there * wave).sum(1, keepdim=True) / there.sum(1, keepdim=True).clamp(min=1)
+    off = torch.where(there, wave - middle, 0.0)
+    return (off * lit).sum(1, keepdim=True) / off.square().sum(1, keepdim=True).clamp(min=0.1)
+
+
+def _place(seen: Tensor, side: int) -> Tensor:
+    """Mean column and row in each patch, from -`FAR` to `FAR`, (batch, 2, rows, columns)."""
+    total = seen.sum(1, keepdim=True)
+    at = FAR * ((torch.arange(side, device=seen.device) + 0.5) * 2 / side - 1)
+    rows, columns = (length // side for length in seen.shape[2:])
+    weighted = torch.cat([total * at.repeat(columns), total * at.repeat(rows)[:, None]], dim=1)
+    return F.avg_pool2d(weighted, side) / F.avg_pool2d(total.abs(), side).clamp(min=TINY)
 
 
 def counts(light: Tensor) -> Tensor:

@@ -152,6 +152,19 @@ def test_every_second_of_a_batch_is_left_unrounded() -> None:
     assert float((smooth - found).abs().max()) < 0.3
 
 
+def test_light_tells_where_in_its_patch_it_is() -> None:
+    from training.codecs import light
+
+    planes, valid = torch.zeros(1, 1, 16, 16), torch.ones(1, 1, 16, 16, dtype=torch.bool)
+    planes[0, 0, 3, 7] = planes[0, 0, 4, 15] = 5.0
+    planes[0, 0, 8:, :8] = 1.0
+    across, up = light.measured(planes, valid, find(["des-g"]), 8)[0, 2:]
+    edge = light.FAR * 7 / 8
+    assert across[0].tolist() == pytest.approx([edge, edge], rel=0.06)
+    assert up[0].tolist() == pytest.approx([-edge / 7, edge / 7], rel=0.06)
+    assert max(map(abs, [*across[1].tolist(), *up[1].tolist()])) < 1e-6
+
+
 def test_light_tells_how_bright_and_how_red_a_patch_is() -> None:
     from training.codecs import light
 
@@ -160,12 +173,12 @@ def test_light_tells_how_bright_and_how_red_a_patch_is() -> None:
     planes[:, :, :8, :8] = torch.tensor([0.1, 0.2, 0.4])[:, None, None]
     planes[:, :, 8:, :8] = torch.tensor([0.4, 0.2, 0.1])[:, None, None]
     valid = torch.ones_like(planes, dtype=torch.bool)
-    bright, colour = light.measured(planes, valid, bands, 8).unbind(1)
+    bright, colour, *_ = light.measured(planes, valid, bands, 8).unbind(1)
     assert float(bright[0, 0, 0]) > 3
     assert bright[0, :, 1].tolist() == [0.0, 0.0]
     assert float(colour[0, 0, 0] - colour[0, 1, 0]) > 1
     assert colour[0, :, 1].tolist() == [0.0, 0.0]
-    dim = light.measured(planes * 1e-4, valid, bands, 8)[0, 1]
+    dim = light.measured(planes * 1e-4, valid, bands, 8)[0, 1:]
     assert float(dim.abs().max()) < 1e-3  # too little light to tell a colour
     valid[:, :, :4] = False
     again = light.measured(planes, valid, bands, 8)
