@@ -45,7 +45,7 @@ def test_what_is_no_dataset_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = mmu("report", tmp_path / "empty", cwd=tmp_path)
     assert done.returncode == 2, done.stderr
-    assert "holds no dataset and no match" in done.stderr
+    assert "holds no dataset, no match and no run" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -53,7 +53,7 @@ def test_what_cannot_be_done_writes_nothing(toy: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for paths, out, said in (
         ([tmp_path / "nowhere"], tmp_path / "page.html", "There is no dataset"),
-        ([toy, tmp_path / "empty"], tmp_path / "page.html", "holds no dataset and no match"),
+        ([toy, tmp_path / "empty"], tmp_path / "page.html", "holds no dataset, no match and no run"),
         ([toy], tmp_path, "is a folder"),
     ):
         with pytest.raises(UsageError, match=said):
