@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.codecs.bands import Band
-from training.codecs.stretch import arcsinh, noise
+from training.codecs.stretch import noise
 
 MEASURED = 4
 """Of each patch: its brightness and its colour, and where its light is, to the right and up."""
@@ -36,7 +36,7 @@ def measured(flux: Tensor, valid: Tensor, bands: list[Band], side: int) -> Tenso
     there = share > 0
     seen = torch.where(valid, flux, 0.0) / noise(bands, flux)
     mean = F.avg_pool2d(seen, side) / share.clamp(min=1 / side**2)
-    lit = torch.where(there, arcsinh(mean * side / 2), 0.0)
+    lit = torch.where(there, torch.arcsinh(mean * side / 2), 0.0)
     bright = lit.sum(1, keepdim=True) / there.sum(1, keepdim=True).clamp(min=1)
     sure = bright.square() / (1 + bright.square())
     return torch.cat([bright, sure * _colour(lit, there, bands), sure * _place(seen, side)], dim=1)

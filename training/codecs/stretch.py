@@ -27,7 +27,7 @@ class Stretch:
         """Of nanomaggies; with one softening in the order of operations of the published package."""
         if self.softening is not None:
             return torch.arcsinh(flux / self.softening) * self.softening * self.gain
-        return arcsinh(flux / noise(bands, flux))
+        return torch.arcsinh(flux / noise(bands, flux))
 
     def expanded(self, planes: Tensor, bands: list[Band]) -> Tensor:
         """Nanomaggies of compressed fluxes."""
@@ -66,10 +66,3 @@ def noise(bands: list[Band], like: Tensor) -> Tensor:
 def units(bands: list[Band], like: Tensor) -> Tensor:
     """Each band's flux of a nanomaggy, in the unit of its stamps, (bands, 1, 1)."""
     return torch.tensor([band.per_nanomaggy for band in bands], device=like.device)[:, None, None]
-
-
-def arcsinh(x: Tensor) -> Tensor:
-    """As `torch.arcsinh` to float32's precision, in a third of its time on a CPU."""
-    size = x.abs()
-    square = size * size
-    return x.sign() * torch.log1p(size + square / (1 + (1 + square).sqrt()))

@@ -199,10 +199,8 @@ def test_patches_count_once_and_the_flux_of_a_patch_is_better_known_than_that_of
 
 
 def test_a_stretch_goes_back_and_a_secant_is_the_slope_between_two_points() -> None:
-    from training.codecs.stretch import Stretch, arcsinh
+    from training.codecs.stretch import Stretch
 
-    x = torch.tensor([-1e5, -3.0, -1e-4, 0.0, 1e-6, 0.2, 40.0, 1e5])
-    assert torch.allclose(arcsinh(x), torch.arcsinh(x), rtol=1e-6, atol=0)
     bands, flux = find(["des-g"]), torch.tensor([-1.0, 0.0, 1e-3, 5.0]).view(1, 1, 2, 2)
     for stretch in (Stretch(), Stretch(0.01, 10.0)):
         planes = stretch.compressed(flux, bands)
