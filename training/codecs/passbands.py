@@ -1,8 +1,23 @@
 """What light curves were measured through: a wavelength and a width for each band, from its name or told outright.
 
 Broad photometry needs less than images (see `bands`): no zero point, as a light curve is normalised by itself. Names of
-images' filters are known too. Values are effective ones, good to a few per cent; they were not held against the
-filters' published curves.
+images' filters are known too, with what `bands` says of them, which is nearer to pivot wavelengths and full widths at
+half maximum: up to 1 % and a fifth more.
+
+The others are effective values as the SVO Filter Profile Service (Rodrigo et al. 2012, 2020) defines them for counters
+of photons: the mean wavelength of what is detected of Vega, and the integral of wavelength x transmission over its
+maximum. The service itself was not asked; where each comes from:
+
+gaia, ps1, u g r i z, b v    the service's GAIA3, PS1, SDSS and Johnson values, as other programs quote them. Those of
+                             Gaia and PS1 are also what published curves (in the packages speclite and svo_filters)
+                             give, to 0.1 %; of SDSS, and of B and V by Bessell's curves, to 1 % in wavelength and 10 %
+                             in width
+ztf                          the service's values as several programs quote them; no curve was at hand
+y                            of Rubin's total throughput 1.9, worked out from the curve in speclite
+kepler                       worked out from the service's curve in svo_filters
+tess                         the wavelength as the service has it, for a counter of energy, quoted by others; the width
+                             could be held only against an approximate curve, which gives 1 % more
+white                        of no instrument: the optical as a whole
 """
 
 from __future__ import annotations
@@ -18,34 +33,34 @@ Passband = str | tuple[float, float]
 
 _NAMED = {
     "white": (6000.0, 4000.0),
-    "u": (3600.0, 600.0),
-    "g": (4800.0, 1300.0),
-    "r": (6200.0, 1300.0),
-    "i": (7600.0, 1300.0),
-    "z": (8900.0, 1100.0),
-    "y": (9700.0, 700.0),
-    "b": (4400.0, 900.0),
-    "v": (5500.0, 850.0),
-    "gaia-g": (5822.0, 4053.0),
-    "gaia-bp": (5036.0, 2158.0),
-    "gaia-rp": (7620.0, 2924.0),
-    "ps1-g": (4811.0, 1053.0),
-    "ps1-r": (6156.0, 1252.0),
-    "ps1-i": (7504.0, 1207.0),
-    "ps1-z": (8669.0, 998.0),
-    "ps1-y": (9614.0, 639.0),
-    "ztf-g": (4720.0, 1280.0),
-    "ztf-r": (6340.0, 1500.0),
-    "ztf-i": (7890.0, 1350.0),
-    "tess": (7450.0, 3900.0),
-    "kepler": (5990.0, 3990.0),
+    "u": (3608.0, 541.0),
+    "g": (4671.8, 1064.7),
+    "r": (6141.1, 1055.5),
+    "i": (7457.9, 1102.6),
+    "z": (8922.8, 1164.0),
+    "y": (9723.6, 860.1),
+    "b": (4369.5, 972.0),
+    "v": (5467.6, 889.8),
+    "gaia-g": (5822.4, 4053.0),
+    "gaia-bp": (5035.8, 2157.5),
+    "gaia-rp": (7620.0, 2924.4),
+    "ps1-g": (4810.2, 1053.1),
+    "ps1-r": (6155.5, 1252.4),
+    "ps1-i": (7503.0, 1206.6),
+    "ps1-z": (8668.4, 997.7),
+    "ps1-y": (9613.6, 639.0),
+    "ztf-g": (4746.5, 1317.2),
+    "ztf-r": (6366.4, 1553.4),
+    "ztf-i": (7829.0, 1489.0),
+    "tess": (7452.6, 3900.0),
+    "kepler": (5980.0, 3745.0),
 }
 
 PASSBANDS: dict[str, tuple[float, float]] = {
     **{name: (band.wavelength, band.width) for name, band in BANDS.items()},
     **_NAMED,
 }
-"""Name, lower case -> effective wavelength and width, Angstrom."""
+"""Name, lower case -> wavelength and width, Angstrom."""
 
 
 def facts(bands: Sequence[Passband]) -> list[tuple[float, float]]:

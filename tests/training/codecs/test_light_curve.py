@@ -96,6 +96,14 @@ def test_bands_matter(codec: LightCurveCodec) -> None:
     assert facts(["DES-g", (5000, 900)])[1] == (5000.0, 900.0)
 
 
+def test_bands_of_a_survey_are_in_their_order_and_narrower_than_they_are_far() -> None:
+    for survey, letters in (("", "ugrizy"), ("ps1-", "grizy"), ("ztf-", "gri"), ("des-", "griz"), ("hsc-", "grizy")):
+        places = [PASSBANDS[survey + letter][0] for letter in letters]
+        assert places == sorted(places)
+    assert PASSBANDS["gaia-bp"] < PASSBANDS["gaia-g"] < PASSBANDS["gaia-rp"]
+    assert all(0.05 < width / wavelength < 0.75 for wavelength, width in PASSBANDS.values())
+
+
 def test_precise_points_count_more(codec: LightCurveCodec) -> None:
     sky = given()
     poor = (np.arange(60) % 2 == 0) & (sky["time"] > sky["time"].min(1, keepdims=True))
