@@ -71,7 +71,7 @@ def _codecs(out: Path, codecs: Path, few: Command) -> list[list[Command]]:
     each = ("--threads", str(max(1, CORES // 2)))
     images, spectra = str(out / "legacysurvey"), str(out / "desi")
     return [
-        [("training.train_codec", "image", "--data", images, *to, *each, *few)],
+        [("training.train_codec", "image", "--recipe", "image-demo", "--data", images, *to, *each, *few)],
         [
             ("training.train_codec", "spectrum", "--data", spectra, *to, *each, *few),
             ("training.train_codec", "scalars", "--data", images, spectra, "--codes", CODES, *to),

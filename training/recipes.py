@@ -1,6 +1,7 @@
 """Recipes: everything that a training run is, but for its data and where it is written.
 
 CODECS["image-tiny"]            minutes on a CPU; 12 x 12 ids of 8 x 8 pixels, any survey's bands
+CODECS["image-demo"]            the same with 768 codes instead of 4,375, which a model of few objects can learn
 CODECS["image-aion"]            the published codec: 70 million parameters, 400,000 steps
 MODELS["demo"]                  an any-to-any model in minutes on a CPU
 MODELS["base"]                  the smallest of the published sizes: 300 million parameters, 205,000 steps
@@ -10,7 +11,7 @@ replace(CODECS["image-tiny"], steps=50)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 
@@ -51,27 +52,28 @@ class CodecRecipe:
 
 _TINY_IMAGE = {
     "channels": "universal",
-    "quantizer_levels": (8, 6, 4, 4),
     "stem": "patchify",
     "patch": 8,
     "hidden_dims": 64,
     "multisurvey_projection_dims": 8,
     "num_consecutive": 2,
 }
+_IMAGE = CodecRecipe(
+    "image",
+    "image_universal",
+    _TINY_IMAGE,
+    crop=96,
+    steps=600,
+    batch_size=8,
+    learning_rate=2e-3,
+    warm_up=30,
+    turns=True,
+)
 _TINY_SPECTRUM = {"network": "sections", "hidden": 64, "units": 3, "levels": (8, 16, 8)}
 
 CODECS: dict[str, CodecRecipe] = {
-    "image-tiny": CodecRecipe(
-        "image",
-        "image_universal",
-        _TINY_IMAGE,
-        crop=96,
-        steps=600,
-        batch_size=8,
-        learning_rate=2e-3,
-        warm_up=30,
-        turns=True,
-    ),
+    "image-tiny": _IMAGE,
+    "image-demo": replace(_IMAGE, config={**_TINY_IMAGE, "quantizer_levels": (8, 6, 4, 4)}),
     "spectrum-tiny": CodecRecipe(
         "spectrum",
         "spectrum",

@@ -27,7 +27,7 @@ def report(
     ] = None,
     data: o.Data = None,
 ) -> None:
-    """Write one HTML page about datasets, matches and runs of training.
+    """Write one HTML page about datasets, matches and runs.
 
     What they hold, whether their counts add up, how they look. The page needs
     nothing else: it can be mailed, put on a web server, or printed. Works on

@@ -31,10 +31,10 @@ def test_every_codec_and_method_has_scores(told: Any) -> None:
     assert {tuple(one["bands"]) for one in images} == {skies.BANDS, skies.BANDS[:2]}
     assert sum(one["objects"] for one in images) == 10
     for one in images:
-        assert one["bits"] == round(144 * np.log2(768))
+        assert one["bits"] == round(144 * np.log2(4375))
         assert one["against"] == "truth"
         assert {"codec", "codec, bands shuffled", "blank", "pca"} <= set(one)
-        assert 1 <= one["codes"]["perplexity"] <= one["codes"]["used"] <= 768
+        assert 1 <= one["codes"]["perplexity"] <= one["codes"]["used"] <= 4375
         assert all(value["bias"] == -1 for value in one["blank"]["flux"].values() if value["number"])
     (spectra,) = told["spectrum"]["desi"]
     assert {"codec", "level", "pca"} <= set(spectra)
@@ -85,7 +85,7 @@ def test_a_sample_of_odd_length_is_encoded_in_parts(codecs_folder: Path) -> None
     whole, usage = reconstructed(codec, sample)
     assert whole.shape == flux.shape
     assert int(usage.counts.sum()) == 19 * 25
-    assert score(codec, sample)["bits"] == round(25 * np.log2(768))
+    assert score(codec, sample)["bits"] == round(25 * np.log2(4375))
 
 
 @pytest.fixture(scope="module")

@@ -159,7 +159,7 @@ def test_other_codecs_weights_and_runs_are_told(
     assert main(asked([*tokens, other], tmp_path / "out")) == 2
     assert "different codecs" in capsys.readouterr().err
     assert main([*asked(tokens, tmp_path / "out", "--init", str(trained)), "--recipe", "demo"]) == 2
-    assert "another size than the recipe (dim is 32, not 128" in capsys.readouterr().err
+    assert "another size than the recipe (dim is 32, not 96" in capsys.readouterr().err
     assert main(asked(tokens, trained, "--batch-size", "4")) == 2
     assert "recipe.batch_size was 8, now 4" in capsys.readouterr().err
     assert main(asked([other], trained)) == 2

@@ -284,6 +284,15 @@ def test_the_command_line(sky: dict[str, Path], tmp_path: Path, capsys: pytest.C
     assert "spectrum" in capsys.readouterr().err
 
 
+def test_the_demos_codec_has_fewer_ids_than_the_table_and_the_same_grid() -> None:
+    from training.modalities import MODALITIES
+
+    recipe, row = CODECS["image-demo"], MODALITIES["tok_image12_legacysurvey"]
+    codec = codecs.make(recipe.kind, **recipe.config)
+    assert (codec.tokens((recipe.crop, recipe.crop)), recipe.folder) == (row.shape, row.codec)
+    assert codec.vocabulary == 768 < row.vocabulary
+
+
 def test_recipes_make_codecs_that_fit_the_table() -> None:
     from training.modalities import MODALITIES
 
