@@ -1,6 +1,6 @@
 """Which tokens of an object are given to a model, and which are asked of it.
 
-    masking = Masking(inputs=256, targets=128, counts="full")
+    masking = Masking(inputs=256, targets=128, target_counts=("beta", 0.1, 1))
     made = masking.masked(tokens, indices, seed=0, epoch=3)     a batch of those objects that have tokens for both
 
 As AION-1 has it (paper, section on masking): one modality leads, with a number of its tokens that is uniform from 1 up
@@ -30,8 +30,9 @@ Tokens = Mapping[str, NDArray[np.int16]]
 Numbers = NDArray[np.int64]
 Grid = NDArray[np.bool_]
 Halves = NDArray[np.uint32]
+Counts = Literal["full"] | tuple[str, float, float]
 
-LEAD, LEAD_COUNT, TARGET_LEAD, TARGET_LEAD_COUNT, TARGET_SHARE = range(5)
+LEAD, LEAD_COUNT, TARGET_LEAD, TARGET_LEAD_COUNT, TARGET_SHARE, INPUT_SHARE = range(6)
 """Numbers of an object's stream; those of its tokens follow at `CELLS`, by row of the table and place."""
 CELLS = 64
 _BYTES = 1 << 20
@@ -47,6 +48,30 @@ class Masked(NamedTuple):
     skipped: int
 
 
+class Budgets:
+    """Tokens that objects may have: always the same, or a random share of it.
+
+    Args:
+        most: tokens. counts: see `Masking`. what: number of an object's stream.
+
+    Raises:
+        UsageError: counts that are neither.
+    """
+
+    def __init__(self, most: int, counts: Counts, what: int) -> None:
+        if counts != "full" and not (len(counts) == 3 and counts[0] == "beta"):
+            raise UsageError(f"Counts {counts!r}: give 'full', or ('beta', a, b).")
+        self.most, self.what = most, what
+        self.share = None if counts == "full" else Beta(*counts[1:])
+
+    def __call__(self, own: Bits) -> Numbers:
+        """(objects,), at least 1."""
+        if self.share is None:
+            return np.full(len(own), self.most)
+        shares = self.share(uniform(bits(own, self.what)))
+        return np.maximum(1, np.rint(shares * self.most).astype(np.int64))
+
+
 @dataclass(frozen=True)
 class Masking:
     """How many tokens of an object are given and asked for.
@@ -56,7 +81,8 @@ class Masking:
 
     Attributes:
         inputs, targets: budgets of an object, in tokens; sentinels and ends of sequences count.
-        counts: "full", as many targets as the budget lets be; ("beta", a, b), a random share of it, at least one.
+        input_counts, target_counts: "full", as many as the budget lets be; ("beta", a, b), a random share of it, at
+            least one.
         keys: modalities that are looked at; all that there are if left out.
 
     Raises:
@@ -65,20 +91,22 @@ class Masking:
 
     inputs: int = 256
     targets: int = 128
-    counts: Literal["full"] | tuple[str, float, float] = "full"
+    input_counts: Counts = "full"
+    target_counts: Counts = "full"
     keys: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if min(self.inputs, self.targets) < 2:
             raise UsageError(f"Budgets of {self.inputs} and {self.targets} tokens: give 2 or more for each.")
-        if self.counts != "full" and not (len(self.counts) == 3 and self.counts[0] == "beta"):
-            raise UsageError(f"counts={self.counts!r}: give 'full', or ('beta', a, b).")
-        if self.counts != "full":
-            Beta(*self.counts[1:])
+        _ = self._input_budgets, self._target_budgets
 
     @cached_property
-    def _beta(self) -> Beta | None:
-        return None if self.counts == "full" else Beta(*self.counts[1:])
+    def _input_budgets(self) -> Budgets:
+        return Budgets(self.inputs, self.input_counts, INPUT_SHARE)
+
+    @cached_property
+    def _target_budgets(self) -> Budgets:
+        return Budgets(self.targets, self.target_counts, TARGET_SHARE)
 
     def masked(self, tokens: Tokens, indices: Numbers, seed: int, epoch: int = 0) -> Masked:
         """A batch of objects, without those that have nothing to give or nothing to ask for.
@@ -118,7 +146,8 @@ class Masking:
         """Which of the tokens are given."""
         counts = columns.counts(there)
         total = counts.sum(1)
-        budget = np.minimum(self.inputs, np.maximum(1, total * self.inputs // (self.inputs + self.targets)))
+        fair = np.maximum(1, total * self.inputs // (self.inputs + self.targets))
+        budget = np.minimum(self._input_budgets(own), fair)
         lead = _one_of(counts > 0, bits(own, LEAD))
         most = np.take_along_axis(counts, lead[:, None], 1)[:, 0]
         # Of a sequence, a sentinel and its end are the least that says something.
@@ -132,11 +161,7 @@ class Masking:
         """Which of the tokens that are left are asked for: the whole budget, if there are so many."""
         counts = columns.counts(left)
         total = counts.sum(1)
-        wanted = np.full(len(own), self.targets)
-        if self._beta is not None:
-            shares = self._beta(uniform(bits(own, TARGET_SHARE)))
-            wanted = np.maximum(1, np.rint(shares * self.targets).astype(np.int64))
-        wanted = np.minimum(wanted, total)
+        wanted = np.minimum(self._target_budgets(own), total)
         lead = _one_of(counts > 0, bits(own, TARGET_LEAD))
         most = np.take_along_axis(counts, lead[:, None], 1)[:, 0]
         least = np.maximum(np.minimum(wanted, 1), wanted - (total - most))

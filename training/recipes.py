@@ -149,8 +149,8 @@ class ModelRecipe:
         model: of `training.model.config.ModelConfig`, but for the modalities.
         modalities: keys; all that the data have if left out.
         inputs, targets: budgets, tokens of an object.
-        target_counts: "full", as many targets as the budget lets be; ("beta", a, b), a random share of it, whose
-            distribution may have been that of (0.1, 1) for AION-1.
+        input_counts, target_counts: "full", as many as the budget lets be; ("beta", a, b), a random share of it. For
+            AION-1's targets its distribution may have been that of (0.1, 1).
         steps: of the optimiser. batch_size: objects a step, of all processes together.
         learning_rate, warm_up: a linear rise over so many steps, then half a cosine to 0 at the last step.
         weight_decay, betas: of AdamW; see `training.engine.optimiser` for what does not decay.
@@ -164,6 +164,7 @@ class ModelRecipe:
     modalities: tuple[str, ...] = ()
     inputs: int = 256
     targets: int = 128
+    input_counts: Literal["full"] | tuple[str, float, float] = "full"
     target_counts: Literal["full"] | tuple[str, float, float] = "full"
     steps: int = 205_000
     batch_size: int = 8192

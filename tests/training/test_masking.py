@@ -38,7 +38,8 @@ def test_what_is_given_and_asked_is_of_the_object(
     inputs: int, targets: int, there: float, seed: int, beta: bool
 ) -> None:
     tokens = sets.tokens(12, KEYS, seed % 1000, there)
-    made = Masking(inputs, targets, ("beta", 0.5, 1.0) if beta else "full").masked(tokens, np.arange(12), seed)
+    share: Any = ("beta", 0.5, 1.0) if beta else "full"
+    made = Masking(inputs, targets, share, share).masked(tokens, np.arange(12), seed)
     assert made.skipped == 12 - len(made.kept)
     assert made.batch.inputs.objects.count == made.batch.targets.objects.count == len(made.kept)
     for number, (own, before, labels) in zip(made.kept, sets.sides(made.batch), strict=True):
@@ -164,12 +165,24 @@ def test_leading_targets_are_uniform_and_the_budget_is_full() -> None:
 
 def test_a_share_of_the_targets_is_beta_distributed() -> None:
     tokens = sets.tokens(4000, "tok_segmap tok_spectrum_desi")
-    made = Masking(100, 100, ("beta", 2.0, 3.0)).masked(tokens, np.arange(4000), 5)
+    made = Masking(100, 100, target_counts=("beta", 2.0, 3.0)).masked(tokens, np.arange(4000), 5)
     sizes = counts(made.batch.targets, "tok_segmap tok_spectrum_desi").sum(1) / 100
     assert abs(sizes.mean() - 0.4) < 0.01
     assert abs(sizes.var() - 0.04) < 0.004
-    few = Masking(100, 100, ("beta", 0.1, 1.0)).masked(tokens, np.arange(4000), 5)
+    few = Masking(100, 100, target_counts=("beta", 0.1, 1.0)).masked(tokens, np.arange(4000), 5)
     assert counts(few.batch.targets, "tok_segmap tok_spectrum_desi").sum(1).min() == 1
+
+
+def test_a_share_of_the_inputs_is_beta_distributed() -> None:
+    keys = "tok_segmap tok_spectrum_desi"
+    tokens = sets.tokens(4000, keys)
+    made = Masking(100, 100, input_counts=("beta", 2.0, 3.0)).masked(tokens, np.arange(4000), 5)
+    sizes = counts(made.batch.inputs, keys).sum(1) / 100
+    assert abs(sizes.mean() - 0.4) < 0.01
+    assert abs(sizes.var() - 0.04) < 0.004
+    assert (counts(made.batch.targets, keys).sum(1) == 100).all()
+    few = Masking(100, 100, input_counts=("beta", 0.1, 1.0)).masked(tokens, np.arange(4000), 5)
+    assert counts(few.batch.inputs, keys).sum(1).min() == 1
 
 
 def test_small_objects_are_shared_out_and_single_tokens_skipped() -> None:
@@ -211,4 +224,6 @@ def test_what_cannot_be_done_is_told() -> None:
         Masking(inputs=1)
     bad: Any = ("gamma", 1.0, 1.0)
     with pytest.raises(UsageError, match="'full'"):
-        Masking(counts=bad)
+        Masking(target_counts=bad)
+    with pytest.raises(UsageError, match="'full'"):
+        Masking(input_counts=bad)
