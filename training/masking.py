@@ -33,8 +33,9 @@ Halves = NDArray[np.uint32]
 Counts = Literal["full"] | tuple[str, float, float]
 
 LEAD, LEAD_COUNT, TARGET_LEAD, TARGET_LEAD_COUNT, TARGET_SHARE, INPUT_SHARE = range(6)
-"""Numbers of an object's stream; those of its tokens follow at `CELLS`, by row of the table and place."""
-CELLS = 64
+CELLS, HIDDEN = 64, 1 << 40
+"""Numbers of an object's stream; those of its tokens follow at `CELLS`, by row of the table and place; those of its
+modalities at `HIDDEN`, by row."""
 _BYTES = 1 << 20
 """Of one array of keys: so many objects at a time stay in a processor's cache."""
 _OTHERS = np.uint32(1 << 31)
@@ -83,6 +84,8 @@ class Masking:
         inputs, targets: budgets of an object, in tokens; sentinels and ends of sequences count.
         input_counts, target_counts: "full", as many as the budget lets be; ("beta", a, b), a random share of it, at
             least one.
+        hidden: chance of a modality, unless it leads, that nothing of it is given; a model that is to tell of objects
+            with an image alone must have seen such.
         keys: modalities that are looked at; all that there are if left out.
 
     Raises:
@@ -93,11 +96,14 @@ class Masking:
     targets: int = 128
     input_counts: Counts = "full"
     target_counts: Counts = "full"
+    hidden: float = 0.0
     keys: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if min(self.inputs, self.targets) < 2:
             raise UsageError(f"Budgets of {self.inputs} and {self.targets} tokens: give 2 or more for each.")
+        if not 0 <= self.hidden <= 1:
+            raise UsageError(f"hidden={self.hidden}: give a chance, from 0 to 1.")
         _ = self._input_budgets, self._target_budgets
 
     @cached_property
@@ -149,6 +155,9 @@ class Masking:
         fair = np.maximum(1, total * self.inputs // (self.inputs + self.targets))
         budget = np.minimum(self._input_budgets(own), fair)
         lead = _one_of(counts > 0, bits(own, LEAD))
+        if self.hidden:
+            there = there & self._shown(columns, own, lead)[:, columns.modality]
+            total = columns.counts(there).sum(1)
         most = np.take_along_axis(counts, lead[:, None], 1)[:, 0]
         # Of a sequence, a sentinel and its end are the least that says something.
         least = np.where(columns.sequence[lead], 2, 1)
@@ -156,6 +165,13 @@ class Masking:
         number = np.minimum(number, least) + below(bits(own, LEAD_COUNT), np.maximum(number - least + 1, 0))
         others = np.clip(budget - number, 0, total - most)
         return _smallest(columns, there, random, lead, number, most, others)
+
+    def _shown(self, columns: Columns, own: Bits, lead: Numbers) -> Grid:
+        """(objects, keys), which modalities may be given."""
+        ids = columns.row[[block.start for block in columns.blocks.values()]].astype(np.uint64)
+        shown = uniform(bits(own[:, None], ids + np.uint64(HIDDEN))) >= self.hidden
+        shown[np.arange(len(own)), lead] = True
+        return np.asarray(shown)
 
     def _targets(self, columns: Columns, left: Grid, own: Bits, random: Halves) -> Grid:
         """Which of the tokens that are left are asked for: the whole budget, if there are so many."""

@@ -151,6 +151,7 @@ class ModelRecipe:
         inputs, targets: budgets, tokens of an object.
         input_counts, target_counts: "full", as many as the budget lets be; ("beta", a, b), a random share of it. For
             AION-1's targets its distribution may have been that of (0.1, 1).
+        hidden: chance of a modality, unless it leads, that nothing of it is given.
         steps: of the optimiser. batch_size: objects a step, of all processes together.
         learning_rate, warm_up: a linear rise over so many steps, then half a cosine to 0 at the last step.
         weight_decay, betas: of AdamW; see `training.engine.optimiser` for what does not decay.
@@ -166,6 +167,7 @@ class ModelRecipe:
     targets: int = 128
     input_counts: Literal["full"] | tuple[str, float, float] = "full"
     target_counts: Literal["full"] | tuple[str, float, float] = "full"
+    hidden: float = 0.0
     steps: int = 205_000
     batch_size: int = 8192
     learning_rate: float = 2e-4

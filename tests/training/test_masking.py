@@ -185,6 +185,19 @@ def test_a_share_of_the_inputs_is_beta_distributed() -> None:
     assert counts(few.batch.inputs, keys).sum(1).min() == 1
 
 
+def test_modalities_are_hidden_but_for_one() -> None:
+    tokens = sets.tokens(6000, GRIDS)
+    made = Masking(120, 30, hidden=0.5).masked(tokens, np.arange(6000), 3)
+    given = counts(made.batch.inputs, GRIDS) > 0
+    alone = Masking(120, 30, hidden=1.0).masked(tokens, np.arange(6000), 3)
+    only = counts(alone.batch.inputs, GRIDS) > 0
+    assert (only.sum(1) == 1).all()
+    assert (given | ~only).all()
+    shares = given[~only].reshape(-1, len(GRIDS.split()) - 1).mean()
+    assert 0.3 < shares < 0.5
+    assert (counts(made.batch.targets, GRIDS).sum(1) == 30).all()
+
+
 def test_small_objects_are_shared_out_and_single_tokens_skipped() -> None:
     tokens = sets.tokens(30, "tok_ebv tok_flux_g tok_flux_r tok_z")
     made = Masking(256, 128).masked(tokens, np.arange(30), 1)
@@ -227,3 +240,5 @@ def test_what_cannot_be_done_is_told() -> None:
         Masking(target_counts=bad)
     with pytest.raises(UsageError, match="'full'"):
         Masking(input_counts=bad)
+    with pytest.raises(UsageError, match="a chance"):
+        Masking(hidden=1.5)

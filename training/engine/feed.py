@@ -82,7 +82,7 @@ def opened(
     sources = [_source(path, keys, recipe.seed, world, (split, splits), codecs) for path in paths]
     loader = Loader(
         sources,
-        Masking(recipe.inputs, recipe.targets, recipe.input_counts, recipe.target_counts),
+        Masking(recipe.inputs, recipe.targets, recipe.input_counts, recipe.target_counts, recipe.hidden),
         batch_size=recipe.batch_size,
         seed=recipe.seed,
         weights=recipe.mixture or None,
