@@ -187,7 +187,14 @@ def _sizes(dim: int, depth: int, heads: int) -> dict[str, int]:
 MODELS: dict[str, ModelRecipe] = {
     "test": ModelRecipe(_sizes(32, 2, 4), inputs=24, targets=16, steps=20, batch_size=8, learning_rate=3e-3, warm_up=5),
     "demo": ModelRecipe(
-        _sizes(96, 2, 4), inputs=64, targets=48, steps=600, batch_size=32, learning_rate=3e-3, warm_up=50
+        _sizes(96, 2, 4),
+        inputs=96,
+        targets=48,
+        hidden=0.5,
+        steps=1000,
+        batch_size=16,
+        learning_rate=2e-3,
+        warm_up=50,
     ),
     "base": ModelRecipe(_sizes(768, 12, 12)),
     "large": ModelRecipe(_sizes(1024, 24, 16)),
