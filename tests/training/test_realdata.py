@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from training import codecs
-from training.score_codecs import Sample, score
+from training.score_codecs import score
+from training.score_samples import Sample
 
 
 def spectra(real_data: Path) -> Sample:
