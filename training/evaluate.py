@@ -172,9 +172,9 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     for codec, datasets in found.items():
         for name, several in datasets.items():
             for one in several:
-                codes, bands = one["codes"], " ".join(one["bands"])
+                codes, what = one["codes"], " ".join([name, one["release"], *one["bands"]])
                 yield (
-                    f"{codec} on {name} {bands}: {one['objects']:,} objects against the {one['against']}, "
+                    f"{codec} on {what}: {one['objects']:,} objects against the {one['against']}, "
                     f"{one['bits']:,} bits each, perplexity {codes['perplexity']:,.0f}, "
                     f"{codes['used']:,} codes used ({codes['share']:.1%})"
                 )

@@ -41,18 +41,21 @@ def draw_codecs(
 ) -> list[Path]:
     """Reconstructions of every dataset by every codec in a folder that is for it, as `out`/CODEC-DATASET.png.
 
+    Where several releases of a dataset are given, the names tell these too.
+
     Args:
         split: only that share of the sky. splits: all of them, see `mmu.stream`.
     """
-    made = []
-    for path in data:
-        name, dataset = own_name(path)[0], opened(path)
+    made, names = [], [own_name(path)[0] for path in data]
+    for name, path in zip(names, data, strict=True):
+        dataset = opened(path)
+        whose = name if names.count(name) == 1 else f"{name}-{dataset.release}"
         rows = rows_of(dataset, split, splits)
         for codec_name in codecs_for(folder, name, dataset.columns):
             codec: Any = codecs.load(folder / codec_name)
             for number, sample in enumerate(samples(codec.kind, path, None, most, rows)):
                 more = f"-{number + 1}" if number else ""
-                made.append(reconstructions(codec, sample, out / f"{codec_name}-{name}{more}.png"))
+                made.append(reconstructions(codec, sample, out / f"{codec_name}-{whose}{more}.png"))
     return made
 
 

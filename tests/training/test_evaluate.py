@@ -14,6 +14,7 @@ from mmu.errors import UsageError
 from tests.training import skies
 from training import codecs
 from training.evaluate import main
+from training.pictures import draw_codecs
 from training.score_codecs import reconstructed, score, score_folder
 from training.score_samples import Sample, samples
 
@@ -49,7 +50,7 @@ def test_every_codec_and_method_has_scores(told: Any) -> None:
 def test_the_table_tells_them(sky: dict[str, Path], codecs_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["codecs", "--codecs", str(codecs_folder), "--data", str(sky["desi"]), "--most", "4"]) == 0
     shown = capsys.readouterr().out
-    assert "spectrum on desi : 4 objects against the data" in shown.replace("  ", " ")
+    assert "spectrum on desi desi: 4 objects against the data" in shown
     assert "pca" in shown
 
 
@@ -129,6 +130,8 @@ def test_releases_of_a_survey_are_scored_apart_whatever_their_lengths(codecs_fol
     found = score_folder(codecs_folder, [first, second], [second])["spectrum"]["sdss"]
     told = [(one["release"], one["objects"], one["against"]) for one in found]
     assert told == [("boss", 3, "data"), ("eboss", 4, "truth")]
+    drawn = draw_codecs(codecs_folder, [first, second], tmp_path, 2)
+    assert [path.stem for path in drawn] == ["spectrum-sdss-boss", "spectrum-sdss-eboss"]
     with pytest.raises(UsageError, match="of the release 'eboss'"):
         score_folder(codecs_folder, [first], [second])
 
