@@ -1,6 +1,7 @@
 """Evaluate what was trained: `python -m training.evaluate codecs --codecs codecs --data data/legacysurvey`.
 
-codecs        reconstructions against the noiseless truth, beside a blank and principal components in as many bits
+codecs        reconstructions against the noiseless truth, beside nothing at all and principal components in as many
+              bits; of light curves beside the mean of each band and lines from point to point
 heldout       what a model knows of objects in another part of the sky, beside two controls; redshifts beside neighbours
 agree         the same logits as the published package (polymathic-aion), of weights in its layout or ours
 agree-codecs  the same ids and decoded values as that package's codecs, of files in its layout
@@ -36,11 +37,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_codecs(verbs: Any) -> None:
-    parser = verbs.add_parser("codecs", help="scores of image and spectrum codecs")
+    parser = verbs.add_parser("codecs", help="scores of codecs of images, spectra and light curves")
     parser.add_argument("--codecs", type=Path, required=True, metavar="DIR", help="folder of codecs")
     parser.add_argument("--data", nargs="+", required=True, metavar="PATH", help="datasets to score them on")
     parser.add_argument("--truth", nargs="+", default=[], metavar="PATH", help="the same without noise (see mmu build)")
     parser.add_argument("--train", nargs="+", default=[], metavar="PATH", help="what components are fitted to")
+    command.add_share(parser)
     parser.add_argument("--most", type=int, default=1000, metavar="N", help="objects of each dataset")
     parser.add_argument("--shuffle-bands", action="store_true", help="also tell image codecs the wrong bands")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw some reconstructions beside what was given")
@@ -59,9 +61,8 @@ def _codecs(asked: argparse.Namespace) -> None:
         raise UsageError(f"--most {asked.most}: give a number of objects from 1 up.")
     if asked.threads is not None:
         torch.set_num_threads(asked.threads)
-    found = score_folder(
-        asked.codecs, asked.data, asked.truth, asked.train, most=asked.most, shuffle=asked.shuffle_bands
-    )
+    how = {"most": asked.most, **command.share(asked)}
+    found = score_folder(asked.codecs, asked.data, asked.truth, asked.train, shuffle=asked.shuffle_bands, **how)
     for line in lines(found):
         say(line)
     if asked.out is not None:
@@ -69,7 +70,7 @@ def _codecs(asked: argparse.Namespace) -> None:
     if asked.pictures is not None:
         from training.pictures import draw_codecs
 
-        for path in draw_codecs(asked.codecs, asked.data, asked.pictures, asked.most):
+        for path in draw_codecs(asked.codecs, asked.data, asked.pictures, **how):
             say(f"wrote {path}")
 
 
@@ -167,13 +168,13 @@ def _short(value: Any) -> str:
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """The scores as text: a block for each codec, dataset and set of bands, a line for each method."""
+    """The scores as text: a block for each codec, dataset and set of bands, a few lines for each method."""
     for codec, datasets in found.items():
         for name, several in datasets.items():
             for one in several:
-                codes, bands = one["codes"], " ".join(one["bands"])
+                codes, what = one["codes"], " ".join([name, one["release"], *one["bands"]])
                 yield (
-                    f"{codec} on {name} {bands}: {one['objects']:,} objects against the {one['against']}, "
+                    f"{codec} on {what}: {one['objects']:,} objects against the {one['against']}, "
                     f"{one['bits']:,} bits each, perplexity {codes['perplexity']:,.0f}, "
                     f"{codes['used']:,} codes used ({codes['share']:.1%})"
                 )
@@ -184,17 +185,24 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
 
 def _method(method: str, told: dict[str, Any]) -> Iterator[str]:
     """Median chi-square by signal to noise, then bias and scatter of each measure."""
-    cells = [
-        f"S/N {row['from']:.0f}{'-' + format(row['to'], '.0f') if row['to'] else '+'} ({row['objects']}) "
-        f"{row['median']:.3g}"
-        for row in told["chi_square"]
-    ]
-    yield f"  {method:<22} chi-square: {', '.join(cells)}"
-    measures = {f"flux {band}": value for band, value in told.get("flux", {}).items()}
-    measures |= {name: value for name, value in told.items() if name not in ("chi_square", "flux")}
+    yield f"  {method:<22} chi-square: {_cells(told['chi_square'])}"
+    if "not_shown" in told:
+        yield f"  {'':<22} of points not shown: {_cells(told['not_shown'])}"
+    measures: dict[str, Any] = {}
+    for name, value in told.items():
+        if isinstance(value, dict):
+            measures |= {name: value} if "bias" in value else {f"{name} {own}": one for own, one in value.items()}
     parts = [f"{name} {v['bias']:+.3f} ± {v['scatter']:.3f}" for name, v in measures.items() if v["number"]]
     if parts:
         yield f"  {'':<22} {', '.join(parts)}"
+
+
+def _cells(rows: Sequence[dict[str, Any]]) -> str:
+    return ", ".join(
+        f"S/N {row['from']:.0f}{'-' + format(row['to'], '.0f') if row['to'] else '+'} ({row['objects']}) "
+        f"{row['median']:.3g}"
+        for row in rows
+    )
 
 
 if __name__ == "__main__":

@@ -97,12 +97,16 @@ def _spectra(values: dict[str, Any], source: Source, codec: Any) -> Iterator[Pie
 
 
 def _light_curves(values: dict[str, Any], source: Source, codec: Any) -> Iterator[Piece]:
-    """Light curves of any number of points."""
+    """Light curves of any number of points; few go together, as all of these are padded to the longest."""
     listed = light_curves(values)
-    rows = np.array([index for index, one in enumerate(listed) if one is not None], dtype=np.int64)
-    if len(rows):
-        yield rows, padded_light_curves([one for one in listed if one is not None])
+    there = np.array([index for index, one in enumerate(listed) if one is not None], dtype=np.int64)
+    for start in range(0, len(there), PADDED):
+        rows = there[start : start + PADDED]
+        yield rows, padded_light_curves([one for index in rows if (one := listed[index]) is not None])
 
+
+PADDED = 64
+"""Light curves that are padded to the longest of them: a row group may have thousands, and one of many points."""
 
 LightCurve = tuple[Any, Any, Any, Any]
 """Arrays of one: time, flux, flux_err, band; None for the last where no band is named."""

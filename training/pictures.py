@@ -5,7 +5,7 @@ Needs matplotlib (the `plot` extra).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 
 from crossmatch.sources import own_name
 from mmu.look import colour
-from mmu.look.style import ACCENT, FAINT, INK, MARK, WIDTH_INCH, figure
-from training import codecs, scores
+from mmu.look.style import ACCENT, FAINT, INK, MARK, PALETTE, WIDTH_INCH, figure
+from mmu.opening import open as opened
+from training import codecs
 from training.heldout import Tokens, having
 from training.modalities import MODALITIES
 from training.model import Model
-from training.score_codecs import Sample, codecs_for, reconstructed, samples
+from training.score_codecs import codecs_for, reconstructed
+from training.score_kinds import KINDS
+from training.score_samples import Sample, samples
+from training.share import rows_of
 
 SHOWN = 6
 """Objects of a picture."""
@@ -27,28 +31,42 @@ DRAWN = 3
 """Spectra that are drawn for each object."""
 
 
-def draw_codecs(folder: Path, data: Sequence[str], out: Path, most: int) -> list[Path]:
-    """Reconstructions of every dataset by every codec in a folder that is for it, as `out`/CODEC-DATASET.png."""
-    made = []
-    for path in data:
-        name = own_name(path)[0]
-        for codec_name in codecs_for(folder, name):
+def draw_codecs(
+    folder: Path,
+    data: Sequence[str],
+    out: Path,
+    most: int,
+    split: str | None = None,
+    splits: Mapping[str, float] | None = None,
+) -> list[Path]:
+    """Reconstructions of every dataset by every codec in a folder that is for it, as `out`/CODEC-DATASET.png.
+
+    Where several releases of a dataset are given, the names tell these too.
+
+    Args:
+        split: only that share of the sky. splits: all of them, see `mmu.stream`.
+    """
+    made, names = [], [own_name(path)[0] for path in data]
+    for name, path in zip(names, data, strict=True):
+        dataset = opened(path)
+        whose = name if names.count(name) == 1 else f"{name}-{dataset.release}"
+        rows = rows_of(dataset, split, splits)
+        for codec_name in codecs_for(folder, name, dataset.columns):
             codec: Any = codecs.load(folder / codec_name)
-            for number, sample in enumerate(samples(codec.kind, path, None, most)):
+            for number, sample in enumerate(samples(codec.kind, path, None, most, rows)):
                 more = f"-{number + 1}" if number else ""
-                made.append(reconstructions(codec, sample, out / f"{codec_name}-{name}{more}.png"))
+                made.append(reconstructions(codec, sample, out / f"{codec_name}-{whose}{more}.png"))
     return made
 
 
 def reconstructions(codec: Any, sample: Sample, path: Path) -> Path:
     """Some objects of a sample, from faint to bright, and what the codec makes of their ids."""
-    signal = scores.signal_to_noise(sample.kind, sample.given["flux"], sample.given["ivar"], sample.valid)
+    signal = KINDS[sample.kind].signal(sample, np.nan_to_num(sample.given["flux"]))
     order = np.argsort(np.nan_to_num(signal))
     chosen = order[np.linspace(0.5 * len(order), len(order) - 1, min(SHOWN, len(order))).astype(int)]
     some = sample.taken(chosen)
     model, _ = reconstructed(codec, some)
-    draw = _images if sample.kind == "image" else _spectra
-    draw(some, model, [f"S/N {value:,.0f}" for value in signal[chosen]], path)
+    _DRAW[sample.kind](some, model, [f"S/N {value:,.0f}" for value in signal[chosen]], path)
     return path
 
 
@@ -85,6 +103,24 @@ def _spectra(some: Sample, model: NDArray[Any], titles: Sequence[str], path: Pat
                 axis.plot(wave[row][good], flux[row][good], **look)
             _frame(axis, given[1][row][good], title)
         axis.set_xlabel("wavelength (Å): grey what was given, blue from its ids")
+
+
+def _curves(some: Sample, model: NDArray[Any], titles: Sequence[str], path: Path) -> None:
+    time, flux, band = (some.given[name] for name in ("time", "flux", "band"))
+    with figure(path, WIDTH_INCH, 1.25 * len(titles)) as page:
+        for row, axis in enumerate(page.subplots(len(titles), 1, squeeze=False)[:, 0]):
+            for number, own in enumerate(colour.order(some.bands)):
+                here = np.flatnonzero(some.valid[row] & (band[row] == own))
+                here, look = here[np.argsort(time[row][here])], {"color": PALETTE[number % len(PALETTE)]}
+                axis.plot(time[row][here], flux[row][here], ".", ms=2, alpha=0.5, **look)
+                axis.plot(time[row][here], model[row][here], lw=0.8, label=some.bands[own], **look)
+            axis.text(0.01, 0.82, titles[row], transform=axis.transAxes)
+            axis.set_yticks([])
+        axis.legend(ncols=6)
+        axis.set_xlabel("time (d): points what was given, lines from its ids")
+
+
+_DRAW = {"image": _images, "spectrum": _spectra, "light_curve": _curves}
 
 
 def _frame(axis: Any, flux: NDArray[Any], title: str) -> None:

@@ -1,12 +1,13 @@
 """What a reconstruction is worth: numbers of arrays, against the truth or against data; NumPy alone.
 
-Images are (objects, bands, rows, columns) and spectra (objects, pixels), in their survey's units; `ivar` is of the
-data, and `valid` True for the pixels that count. What cannot be told of an object is NaN.
+Images are (objects, bands, rows, columns), spectra (objects, pixels), and light curves (objects, points), in their
+survey's units; `ivar` is of the data, and `valid` True for what counts. What cannot be told of an object is NaN.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,19 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-BINS = {"image": (0.0, 100.0, 300.0, 1000.0, np.inf), "spectrum": (0.0, 1.0, 3.0, 10.0, np.inf)}
-"""Kind -> edges of the bins of signal to noise: of a whole image, and of a spectrum's median pixel."""
+BINS = {
+    "image": (0.0, 100.0, 300.0, 1000.0, np.inf),
+    "spectrum": (0.0, 1.0, 3.0, 10.0, np.inf),
+    "light_curve": (0.0, 1.0, 3.0, 10.0, np.inf),
+}
+"""Kind -> edges of the bins of signal to noise: of a whole image, of a spectrum's median pixel, of what a light curve
+varies by at a point."""
 APERTURE, WINDOW = 12.0, 6.0
 """Radius of the aperture, and deviation of the Gaussian window of moments, about the middle of an image, pixels."""
 LINE, BLOCK = 15.0, 64
 """Half the width within which a line is measured, Angstrom; pixels of which the median is the continuum."""
 DETECTED = 5.0
-"""Signal to noise of a line, and of an aperture, that is measured."""
+"""Signal to noise of a line, an aperture, the flux of a light curve and what it varies by, that is measured."""
 
 
 def chi_square(model: Any, truth: Any, ivar: Any, valid: Flags) -> Floats:
@@ -34,7 +40,7 @@ def chi_square(model: Any, truth: Any, ivar: Any, valid: Flags) -> Floats:
 
 
 def signal_to_noise(kind: str, truth: Any, ivar: Any, valid: Flags) -> Floats:
-    """Of each object, (objects,): of an image as a whole, of a spectrum's median pixel."""
+    """Of each object, (objects,): of an image as a whole, of a spectrum's median pixel; see `variation` for others."""
     signal = np.where(valid, np.asarray(truth, np.float64), 0.0) * np.sqrt(np.where(valid, ivar, 0.0))
     if kind == "image":
         return np.asarray(np.sqrt((signal**2).sum((1, 2, 3))))
@@ -113,14 +119,17 @@ def spread(errors: Any) -> dict[str, float | int | None]:
 def image_scores(model: Any, truth: Any, ivar: Any, bands: Sequence[str]) -> dict[str, Any]:
     """Bias and scatter: of the aperture flux in parts of the true one, a band each; of radius (in parts) and shape.
 
-    Only of objects and bands whose aperture the data detect.
+    Of colours, in magnitudes, as well: of each band and the next. Only of objects and bands whose aperture the data
+    detect, and of colours whose fluxes came back positive.
     """
     flux, known = aperture_flux(model), aperture_flux(truth)
     seen = known > DETECTED * aperture_error(ivar)
     (radius, shape), (own_radius, own_shape) = moments(model), moments(truth)
     relative = np.where(seen, _ratio(flux - known, known), np.nan)
+    pairs = [f"{one}-{other}" for one, other in pairwise(bands)]
     return {
         "flux": {band: spread(relative[:, number]) for number, band in enumerate(bands)},
+        "colour": dict(zip(pairs, map(spread, _colours(flux, known, seen)), strict=True)),
         "radius": spread(np.where(seen, _ratio(radius - own_radius, own_radius), np.nan)),
         "ellipticity": spread(np.where(seen[..., None], shape - own_shape, np.nan)),
     }
@@ -135,6 +144,50 @@ def spectrum_scores(model: Any, truth: Any, wavelength: Any, ivar: Any, valid: F
         "line_flux": spread(np.where(seen, _ratio(flux - known, known), np.nan)),
         "line_centroid": spread(np.where(seen, off, np.nan)),
     }
+
+
+def _colours(flux: Floats, known: Floats, seen: Flags) -> Floats:
+    """Magnitudes by which the colour of each band and the next is off, (bands - 1, objects)."""
+    ratio = np.where(seen & (flux > 0), _ratio(flux, known), np.nan)
+    magnitudes = -2.5 * np.log10(np.where(ratio > 0, ratio, np.nan))
+    return np.asarray((magnitudes[:, :-1] - magnitudes[:, 1:]).T)
+
+
+def mean_of_bands(flux: Any, band: Any, ivar: Any, valid: Flags) -> Floats:
+    """Light curves that are nothing but the weighted mean of each band, or of all where a band has no point."""
+    means = _mean(flux, np.where(valid, ivar, 0.0))
+    for number in range(int(band.max(initial=-1)) + 1):
+        own = band == number
+        mean = _mean(flux, np.where(valid & own, ivar, 0.0))
+        means = np.where(own & np.isfinite(mean), mean, means)
+    return np.broadcast_to(means, np.shape(flux))
+
+
+def _mean(flux: Any, weight: Any) -> Floats:
+    """(objects, 1)"""
+    total = weight.sum(1, dtype=np.float64)
+    return _ratio((np.where(weight > 0, flux, 0.0) * weight).sum(1, dtype=np.float64), total)[:, None]
+
+
+def variation(flux: Any, band: Any, ivar: Any, valid: Flags) -> Floats:
+    """By how many errors the points of light curves are off the mean of their band, root mean square, (objects,)."""
+    return np.sqrt(chi_square(mean_of_bands(flux, band, ivar, valid), np.nan_to_num(flux), ivar, valid))
+
+
+def curve_scores(model: Any, truth: Any, band: Any, ivar: Any, valid: Flags, bands: Sequence[str]) -> dict[str, Any]:
+    """Bias and scatter of each band's mean flux, and of what the light curve varies by, in parts of the true ones.
+
+    Only of what the data detect.
+    """
+    flux = {}
+    for number, name in enumerate(bands):
+        weight = np.where(valid & (band == number), ivar, 0.0)
+        mean, known = (_mean(values, weight)[:, 0] for values in (model, truth))
+        seen = np.abs(known) * np.sqrt(weight.sum(1)) > DETECTED
+        flux[name] = spread(np.where(seen, _ratio(mean - known, np.abs(known)), np.nan))
+    varies, known = (variation(values, band, ivar, valid) for values in (model, truth))
+    seen = known * np.sqrt(valid.sum(1)) > DETECTED
+    return {"flux": flux, "amplitude": spread(np.where(seen, _ratio(varies - known, known), np.nan))}
 
 
 def binned(kind: str, values: Floats, signal: Floats) -> list[dict[str, Any]]:

@@ -49,8 +49,13 @@ def chosen(dataset: Dataset, split: str | None, splits: Mapping[str, float] | No
     found = np.ones(len(dataset), bool) if chooses is None else chooses(_sky(dataset))
     if not found.any():
         of = "" if split is None else f" of the split {split!r}"
-        raise UsageError(f"{dataset.address} has no objects{of} to train on.")
+        raise UsageError(f"{dataset.address} has no objects{of}.")
     return found
+
+
+def rows_of(dataset: Dataset, split: str | None, splits: Mapping[str, float] | None = None) -> Chosen | None:
+    """As `chosen`, None for all."""
+    return None if split is None else chosen(dataset, split, splits)
 
 
 def _sky(dataset: Dataset) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,37 @@ def desi(folder: Path, count: int = 24, step: int = 2, seed: int = 2) -> Path:
     return dataset(folder, schema, values, ra, dec)
 
 
+def sdss(folder: Path, lengths: Sequence[int], seed: int = 3) -> Path:
+    """Spectra of different lengths, as one of SDSS's releases."""
+    random = np.random.default_rng(seed)
+    column = MODALITIES["spectrum"].column(axes={"wavelength": None}, flux="1e-17 erg")
+    values = {
+        "flux": [random.normal(random.uniform(1, 20), 1, length) for length in lengths],
+        "ivar": [np.ones(length) for length in lengths],
+        "lsf_sigma": [np.ones(length) for length in lengths],
+        "lambda": [np.linspace(3800, 9200, length) for length in lengths],
+        "mask": [random.random(length) < 0.05 for length in lengths],
+    }
+    return dataset(folder, Schema((*IDENTITY, column)), {"spectrum": values}, *positions(len(lengths)))
+
+
+def jwst(folder: Path, shapes: Sequence[tuple[Sequence[str], int]], seed: int = 4) -> Path:
+    """Images of different bands and sizes, as JWST's fields have them."""
+    random = np.random.default_rng(seed)
+    axes = {"band": None, "y": None, "x": None}
+    flux = [random.normal(0, 0.02, (len(bands), side, side)) for bands, side in shapes]
+    values = {
+        "band": [list(bands) for bands, _ in shapes],
+        "flux": [planes.tolist() for planes in flux],
+        "ivar": [np.full_like(planes, 2500.0).tolist() for planes in flux],
+        "mask": [np.ones(planes.shape, bool).tolist() for planes in flux],
+        "psf_fwhm": [[0.1] * len(bands) for bands, _ in shapes],
+        "scale": [[0.03] * len(bands) for bands, _ in shapes],
+    }
+    schema = Schema((*IDENTITY, MODALITIES["image"].column(axes=axes, flux="10 nJy")))
+    return dataset(folder, schema, {"image": values}, *positions(len(shapes)))
+
+
 LIGHT = ("ztf-g", "ztf-r")
 
 
@@ -119,9 +151,10 @@ def curves(count: int, seed: int, points: int = 60) -> dict[str, Any]:
     return {"time": 60000 + time, "flux": flux, "flux_err": error, "band": band, "truth": truth}
 
 
-def lightcurves(folder: Path, count: int = 24, seed: int = 5) -> Path:
+def lightcurves(folder: Path, count: int = 24, seed: int = 5, noiseless: bool = False) -> Path:
     """Some of them, of 20 to 60 points each, as a survey of others may have them; every seventh has none."""
     made, random = curves(count, seed), np.random.default_rng(seed)
+    made["flux"] = made["truth" if noiseless else "flux"]
     lengths = np.where(np.arange(count) % 7 == 6, 0, random.integers(20, 61, count))
     column = MODALITIES["lightcurve"].column(axes={"time": None}, flux="uJy", with_=("band",))
     values: dict[str, Any] = {

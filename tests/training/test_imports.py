@@ -16,7 +16,7 @@ BARE += (
 ENGINE = "checkpoints feed flops forecast log loop meter optimiser parallel profile signals".split()
 CODECS = "agreement bands catalogue curves image light_curve passbands points quantize scalar segmap spectrum".split()
 CODECS += "sections whitened".split()
-TRAINING = "batches maps fit quantiles tokens on_the_fly score_codecs".split()
+TRAINING = "batches maps fit quantiles tokens on_the_fly score_codecs score_curves score_kinds score_samples".split()
 CODE = """
 import sys
 class Absent:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from training import scores
-from training.baselines import Pca, allotted, images_by_pca, level_only, on_grid, quantised, spectra_by_pca
+from training.baselines import Pca, allotted, images_by_pca, level_only, on_grid, quantised, spectra_by_pca, straight
 
 BANDS = ["des-g", "des-r"]
 
@@ -51,6 +51,8 @@ def test_a_flux_that_is_a_tenth_too_large_and_a_rounder_shape_are_found() -> Non
     told = scores.image_scores(1.1 * truth, truth, ivar, BANDS)
     assert told["flux"]["des-r"]["bias"] == pytest.approx(0.1, abs=1e-5)
     assert told["radius"]["bias"] == pytest.approx(0, abs=1e-5)
+    redder = scores.image_scores(truth * np.array([1.0, 1.1])[:, None, None], truth, ivar, BANDS)["colour"]
+    assert redder["des-g-des-r"]["bias"] == pytest.approx(2.5 * np.log10(1.1), abs=1e-5)
     radius, shape = scores.moments(galaxies(width=3.0))
     window = (1 / 3.0**2 + 1 / scores.WINDOW**2) ** -0.5
     np.testing.assert_allclose(radius, window, rtol=1e-3)
@@ -118,3 +120,37 @@ def test_spectra_on_another_grid_and_their_level() -> None:
     grid = np.array([3900.0, 4001.5, 5900.0])
     np.testing.assert_allclose(on_grid(flux, wave, grid), [[0, 2, 0]], atol=1e-5)
     assert level_only(np.array([[1.0, 3.0, 9.0]]), np.array([[True, True, False]])).tolist() == [[2, 2, 2]]
+
+
+def light_curves() -> dict[str, Any]:
+    """One that rises in its first band, is level in the second, and has a point of no use; one without points."""
+    return {
+        "flux": np.array([[1.0, 3.0, 2.0, 7.0, 7.0, 99.0], [np.nan] * 6]),
+        "band": np.array([[0, 0, 0, 1, 1, 0], [-1] * 6]),
+        "ivar": np.full((2, 6), 4.0),
+        "valid": np.array([[True, True, True, True, True, False], [False] * 6]),
+    }
+
+
+def test_what_a_light_curve_varies_by_and_its_simple_models() -> None:
+    given = light_curves()
+    mean, varies = scores.mean_of_bands(**given), scores.variation(**given)
+    assert mean[0].tolist() == [2, 2, 2, 7, 7, 2]
+    assert np.isnan(mean[1]).all()
+    assert varies[0] == pytest.approx(np.sqrt(4 * 2 / 5))
+    assert np.isnan(varies[1])
+    time = np.array([[0.0, 2.0, 1.0, 0.0, 3.0, 1.5], [0.0] * 6])
+    lines = straight(time, given["flux"], given["band"], given["valid"])
+    assert lines[0].tolist() == [1, 3, 2, 7, 7, 2.5]
+    assert np.isnan(lines[1]).all()
+
+
+def test_a_light_curve_too_bright_and_too_flat_is_found() -> None:
+    one = {name: values[:1] for name, values in light_curves().items()}
+    truth, weights = one.pop("flux"), np.full((1, 6), 400.0)
+    flatter = 1.5 * scores.mean_of_bands(truth, **one) + 0.5 * (truth - scores.mean_of_bands(truth, **one))
+    told = scores.curve_scores(flatter, truth, one["band"], weights, one["valid"], ["ztf-g", "ztf-r", "ztf-i"])
+    assert [told["flux"][name]["bias"] for name in ("ztf-g", "ztf-r", "ztf-i")] == pytest.approx([0.5, 0.5, None])
+    assert told["amplitude"]["bias"] == pytest.approx(-0.5)
+    faint = scores.curve_scores(flatter, truth, one["band"], weights / 1e6, one["valid"], ["ztf-g", "ztf-r"])
+    assert not faint["amplitude"]["number"] + faint["flux"]["ztf-g"]["number"]

@@ -341,3 +341,15 @@ def test_light_curves_of_a_batch_are_padded_and_partly_hidden(tmp_path: Path) ->
     assert 0.1 < np.mean([one["hidden"].mean() for one in seen]) < 0.5
     with pytest.raises(UsageError, match="no light curves"):
         Curves([str(skies.legacysurvey(tmp_path / "legacysurvey", 4))], 7, 0)
+
+
+def test_one_long_light_curve_pads_few_others() -> None:
+    from training.inputs import PADDED, pieces
+    from training.modalities import Source
+
+    lengths = [5, 0, *[7] * (2 * PADDED), 9000]
+    rows = [np.arange(length, dtype=float) for length in lengths]
+    column = {"time": rows, "flux": rows, "flux_err": [row + 1 for row in rows]}
+    found = list(pieces("light_curve", column, Source("", "lightcurve")))
+    assert np.concatenate([own for own, _ in found]).tolist() == [0, *range(2, len(lengths))]
+    assert [given["time"].shape for _, given in found] == [(PADDED, 7), (PADDED, 7), (2, 9000)]
