@@ -1,7 +1,7 @@
 """The training part of `mmu demo`: the commands that anybody would run, on what it has built; minutes on two cores.
 
-Codecs of images, spectra and numbers, tokens of the match, an any-to-any model of them, and what it knows of a part of
-the sky that neither it nor the codecs have seen.
+Codecs of images, spectra and numbers, tokens of the objects that have both, an any-to-any model of them, and what it
+knows of a part of the sky that neither it nor the codecs have seen.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Failed(Exception):
     """A command did not end well; in words."""
 
 
-def train(out: Path, match: Path, console: Console, steps: int | None = None) -> list[str]:
-    """Train on the datasets and the match in a demo's folder; returns problems.
+def train(out: Path, pairs: Path, console: Console, steps: int | None = None) -> list[str]:
+    """Train on the datasets and their match in a demo's folder; returns problems.
 
     Writes OUT/codecs, OUT/tokens and OUT/model, which a report takes.
 
@@ -55,7 +55,7 @@ def train(out: Path, match: Path, console: Console, steps: int | None = None) ->
     codecs, tokens, model = out / "codecs", out / "tokens", out / "model"
     try:
         _together(_codecs(out, codecs, few), codecs, console)
-        for command in _model(out, codecs, tokens, model, match, few):
+        for command in _model(out, codecs, tokens, model, pairs, few):
             _together([[command]], model, console)
     except Failed as problem:
         return [str(problem)]
@@ -79,15 +79,15 @@ def _codecs(out: Path, codecs: Path, few: Command) -> list[list[Command]]:
     ]
 
 
-def _model(out: Path, codecs: Path, tokens: Path, model: Path, match: Path, few: Command) -> list[Command]:
+def _model(out: Path, codecs: Path, tokens: Path, model: Path, pairs: Path, few: Command) -> list[Command]:
     """One after another, with all cores."""
-    of, data, threads = ("--codecs", str(codecs)), ("--data", str(tokens / match.name)), ("--threads", str(CORES))
+    of, data, threads = ("--codecs", str(codecs)), ("--data", str(tokens / pairs.name)), ("--threads", str(CORES))
     shown = ("--most", "64", "--pictures", str(model))
     datasets = (str(out / "legacysurvey"), str(out / "desi"))
     held = ("--out", str(model / "heldout.json"), "--pictures", str(model))
     turned = ("--views", "8", "--batch-size", "16")
     return [
-        ("mmu", "tokenize", str(match), *of, "--out", str(tokens), "--only", ",".join(MODALITIES), *turned),
+        ("mmu", "tokenize", str(pairs), *of, "--out", str(tokens), "--only", ",".join(MODALITIES), *turned),
         ("training.pretrain", "--recipe", "demo", *data, *of, *SEEN, "--out", str(model), *threads, *few),
         ("training.evaluate", "codecs", *of, "--data", *datasets, *shown, *threads),
         ("training.evaluate", "heldout", "--model", str(model), *of, *data, *SKY, "--ask", *QUESTIONS, *held, *threads),

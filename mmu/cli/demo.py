@@ -200,7 +200,7 @@ def _train(out: Path, reports: dict[str, Report], console: Console) -> list[str]
     if importlib.util.find_spec("torch") is None:
         console.print("training: left out, it needs PyTorch: pip install 'multimodal-universe[train]'", markup=False)
         return []
-    found: list[str] = importlib.import_module("training.demo").train(out, out / "match", console)
+    found: list[str] = importlib.import_module("training.demo").train(out, out / "_x_".join(PAIR), console)
     return found
 
 

@@ -55,14 +55,14 @@ def test_everything_that_a_report_shows_is_there(
 ) -> None:
     skies.legacysurvey(tmp_path / "legacysurvey", 60)
     skies.desi(tmp_path / "desi", 60)
-    mmu.crossmatch(tmp_path / "desi", tmp_path / "legacysurvey", how="outer", out=tmp_path / "match")
+    mmu.crossmatch(tmp_path / "legacysurvey", tmp_path / "desi", out=tmp_path / "pairs")
     monkeypatch.setattr(demo, "SKY", ("--splits", "train=0.5,test=0.5"))
     monkeypatch.setattr(demo, "SEEN", ("--split", "train", *demo.SKY))
     monkeypatch.setattr(demo, "QUESTIONS", demo.QUESTIONS[:2])
     monkeypatch.setattr(subprocess, "Popen", Here)
     monkeypatch.setattr(demo, "GLANCE_S", 0.0)
     monkeypatch.setattr(demo, "CORES", 1)
-    assert demo.train(tmp_path, tmp_path / "match", console, steps=2) == []
+    assert demo.train(tmp_path, tmp_path / "pairs", console, steps=2) == []
     words = said(console)
     assert words.count("python -m training.train_codec") == 3
     assert "mmu tokenize" in words
@@ -80,7 +80,7 @@ def test_everything_that_a_report_shows_is_there(
 
 
 def test_what_fails_is_said_and_the_rest_is_not_begun(tmp_path: Path, console: Console) -> None:
-    (problem,) = demo.train(tmp_path, tmp_path / "match", console)
+    (problem,) = demo.train(tmp_path, tmp_path / "pairs", console)
     assert re.search("no dataset .*(legacysurvey|desi)", problem)
     assert ".log has all" in problem
     assert "pretrain" not in said(console)
