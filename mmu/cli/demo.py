@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from mmu.build.run import Report
 
 
-# Round the corner of four order-4 HEALPix pixels; images from the four bricks that meet beside it, but six whole ones of
-# the survey that a model is trained on.
+# Round the corner of four order-4 HEALPix pixels; images from the four bricks that meet beside it, or all of six bricks
+# of the survey that a model is trained on.
 REGION, BRICKS, IMAGES = "cone:185.625,0,0.35", "box:185.25,186,-0.125,0.375", "cone:185.68,0.06,0.1"
 REGIONS = {"legacysurvey": BRICKS, "hsc": IMAGES}
 PARTITION_BYTES = 16_000_000

@@ -15,6 +15,8 @@ from mmu.cli import app
 from mmu.survey import get_survey, survey_names
 
 HEAVY = ("pyarrow", "astropy", "datasets", "dask", "pandas", "scipy", "healpy", "requests", "torch")
+MOST_MODULES = 550
+"""There were 437 on Python 3.11."""
 
 
 def completed(*words: str, **environment: str) -> list[str]:
@@ -84,23 +86,18 @@ def test_it_can_be_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("words", [("build", ""), ("build", "desi", "--release", ""), ("stream", "")])
-def test_it_takes_no_time_and_nothing_heavy(words: tuple[str, ...], data: str) -> None:
-    """Seconds are the process's own, the best of three; on a machine with more to do than cores they count for less."""
+def test_it_imports_little_and_nothing_heavy(words: tuple[str, ...], data: str) -> None:
+    """Imports are what the time goes to, which is another on each machine."""
     code = (
-        "import atexit, json, sys, time\n"
-        f"atexit.register(lambda: print(json.dumps([time.process_time(), [m for m in {HEAVY} if m in sys.modules]])))\n"
+        "import atexit, json, sys\n"
+        f"atexit.register(lambda: print(json.dumps([len(sys.modules), [m for m in {HEAVY} if m in sys.modules]])))\n"
         "sys.argv = ['mmu']\nfrom mmu.cli import main\nmain()"
     )
     asked = {"_MMU_COMPLETE": "complete_bash", "COMP_WORDS": "\n".join(("mmu", *words)), "COMP_CWORD": str(len(words))}
     environment = {**os.environ, **asked, "MMU_DATA": data}
-    times = []
-    for _ in range(3):
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
-        )
-        *offered, told = done.stdout.splitlines()
-        seconds, heavy = json.loads(told)
-        assert offered, done.stderr
-        assert heavy == []
-        times.append(seconds)
-    assert min(times) < 0.5 * max(1.0, min(4.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    *offered, told = done.stdout.splitlines()
+    modules, heavy = json.loads(told)
+    assert offered, done.stderr
+    assert heavy == []
+    assert modules < MOST_MODULES
