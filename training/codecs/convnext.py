@@ -26,24 +26,42 @@ class Conv(nn.Conv1d):
         return super().forward(x.transpose(1, 2)).transpose(1, 2).contiguous()
 
 
-class FastConv(Conv):
-    """The same but for rounding: on a CPU, where `conv1d` copies channels to come first, a flat `conv2d` does not."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, length, before) -> (batch, length / stride, after)."""
-        if x.device.type != "cpu":
-            return super().forward(x)
-        flat, weight = x.transpose(1, 2).unsqueeze(2), self.weight.unsqueeze(2)
-        y = F.conv2d(flat, weight, self.bias, (1, *self.stride), (0, *self.padding), groups=self.groups)
-        return y.squeeze(2).transpose(1, 2)
-
-
 class ConvTranspose(nn.ConvTranspose1d):
-    """The other way."""
+    """The other way round."""
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(batch, length, before) -> (batch, length x stride, after)."""
         return super().forward(x.transpose(1, 2), output_size).transpose(1, 2).contiguous()
+
+
+class FastConv(Conv):
+    """The same as `Conv` but for rounding, and without copies."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, length, before) -> (batch, length, after)."""
+        if not _quick(x):
+            return super().forward(x)
+        return _flat(x, self.weight, self.bias, self.kernel_size[0] // 2, self.groups)
+
+
+class FastLinear(nn.Linear):
+    """The same as `Linear` but for rounding: oneDNN multiplies, on some processors twice as fast as `linear` does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, length, before) -> (batch, length, after)."""
+        return _flat(x, self.weight.unsqueeze(2), self.bias) if _quick(x) else super().forward(x)
+
+
+def _quick(x: Tensor) -> bool:
+    return x.device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+
+
+def _flat(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int = 0, groups: int = 1) -> Tensor:
+    """A convolution along the length, as one of planes a row high, whose channels oneDNN leaves last."""
+    planes = x.transpose(1, 2).unsqueeze(2)
+    # the stride of 2 skips no row, as there is one; without it, torch on one thread multiplies as `linear` does
+    y = F.conv2d(planes, weight.unsqueeze(2), bias, (2, 1), (0, padding), groups=groups)
+    return y.squeeze(2).transpose(1, 2)
 
 
 class ResponseNorm(nn.Module):
@@ -61,7 +79,7 @@ class ResponseNorm(nn.Module):
 
 
 class FastResponseNorm(ResponseNorm):
-    """The same but for rounding: `vector_norm` adds one square after the other, in eight times the time."""
+    """The same but for rounding: `vector_norm` adds one square after the other, in ten times the time."""
 
     def forward(self, x: Tensor) -> Tensor:
         """As given, (batch, length, channels)."""
@@ -78,15 +96,16 @@ class Block(nn.Module):
     """A depth-wise convolution, then a wide layer at each place, added to what came in."""
 
     convolution: ClassVar[type[Conv]] = Conv
+    linear: ClassVar[type[nn.Linear]] = nn.Linear
     response: ClassVar[type[ResponseNorm]] = ResponseNorm
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.dwconv = self.convolution(channels, channels, 7, padding=3, groups=channels)
         self.norm = nn.LayerNorm(channels, eps=1e-6)
-        self.pwconv1 = nn.Linear(channels, 4 * channels)
+        self.pwconv1 = self.linear(channels, 4 * channels)
         self.grn = self.response(4 * channels)
-        self.pwconv2 = nn.Linear(4 * channels, channels)
+        self.pwconv2 = self.linear(4 * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """As given, (batch, length, channels)."""
@@ -101,6 +120,7 @@ class FastBlock(Block):
     """
 
     convolution = FastConv
+    linear = FastLinear
     response = FastResponseNorm
 
 
