@@ -69,16 +69,20 @@ def tokens(count: int, only: str | None = None) -> dict[str, Any]:
     return out
 
 
-def seconds(step: Callable[[], Any], times: int, warm: int = 1) -> float:
-    """Median of some calls."""
-    for _ in range(warm):
-        step()
-    taken = []
-    for _ in range(times):
-        started = time.perf_counter()
-        step()
-        taken.append(time.perf_counter() - started)
-    return float(np.median(taken))
+def seconds(step: Callable[[], Any], times: int) -> float:
+    """Median of some calls, after one to warm up."""
+    return in_turn(times, step)[0]
+
+
+def in_turn(times: int, *steps: Callable[[], Any]) -> list[float]:
+    """The medians of each, called in turn: what else a machine does slows all of them alike."""
+    taken: list[list[float]] = [[] for _ in steps]
+    for _ in range(1 + times):
+        for step, own in zip(steps, taken, strict=True):
+            started = time.perf_counter()
+            step()
+            own.append(time.perf_counter() - started)
+    return [float(np.median(own[1:])) for own in taken]
 
 
 # -- both models -------------------------------------------------------------------------------------------------------
@@ -190,7 +194,7 @@ def encoder(name: str, times: int, count: int, ours_by: Callable[[Any], Any], th
     with torch.no_grad():
         exact = mine()
         same = float((exact == others()).float().mean())
-        taken, their_time = seconds(mine, times), seconds(others, times)
+        taken, their_time = in_turn(times, mine, others)
         with torch.autocast("cpu", torch.bfloat16):
             half, near = seconds(mine, times), mine()
     agree = float((near == exact).float().mean())
