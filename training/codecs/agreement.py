@@ -138,10 +138,14 @@ def _spectra(theirs: Any, own: Codec) -> Iterator[Said]:
 
     given = spectra()
     their_ids, ids = theirs.encode(DESISpectrum(**given)), own.encode(**given)
-    at = given["wavelength"]
-    decoded, mine = theirs.decode(their_ids, wavelength=at), own.decode(ids, at)
-    whole = theirs.decode(their_ids).flux, own.decode(ids).flux
-    yield Said(their_ids, ids, [(decoded.flux, mine.flux), (decoded.mask.float(), mine.mask.float()), whole])
+    pairs = []
+    # one at a time, as ours takes them: products of larger matrices may be rounded otherwise
+    for row in range(len(ids)):
+        one, other, at = ids[[row]], their_ids[[row]], given["wavelength"][[row]]
+        decoded, mine = theirs.decode(other, wavelength=at), own.decode(one, at)
+        pairs += [(decoded.flux, mine.flux), (decoded.mask.float(), mine.mask.float())]
+        pairs += [(theirs.decode(other).flux, own.decode(one).flux)]
+    yield Said(their_ids, ids, pairs)
 
 
 def _maps(theirs: Any, own: Codec) -> Iterator[Said]:

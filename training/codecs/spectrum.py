@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from mmu.errors import UsageError
 from training.codecs.codec import Codec, Loss, flags, remember, whole
-from training.codecs.convnext import Decoder, Encoder
+from training.codecs.convnext import Decoder, Encoder, each
 from training.codecs.quantize import ABSENT, FSQ, LFQ, LinearGrid
 from training.codecs.sections import Sections, squeezed
 
@@ -239,14 +239,14 @@ class SpectrumCodec(Codec):
     def _latents(self, seen: Tensor) -> Tensor:
         if self.small:
             return self.sections.latents(seen)
-        hidden = self.encoder(seen)
-        return self.quant_conv(self.pre_quant_norm(hidden.movedim(1, -1)).movedim(-1, 1))  # type: ignore[no-any-return]
+        hidden = self.pre_quant_norm(each(self.encoder, seen.transpose(1, 2)))
+        return self.quant_conv(hidden.transpose(1, 2))  # type: ignore[no-any-return]
 
     def _decoded(self, vectors: Tensor) -> Tensor:
         """Scaled flux and the logit that a pixel is bad, on the grid, (batch, 2, pixels)."""
         if self.small:
             return self.sections.decode(vectors)
-        return self.decoder(self.post_quant_conv(vectors))  # type: ignore[no-any-return]
+        return each(self.decoder, self.post_quant_conv(vectors).transpose(1, 2)).transpose(1, 2)
 
 
 def _sorted(wavelength: Tensor, *values: Tensor) -> tuple[Tensor, ...]:

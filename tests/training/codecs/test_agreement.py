@@ -12,7 +12,7 @@ import pytest
 import torch
 from aion import modalities as theirs_of
 
-from tests.training.codecs.published import CODECS, images, ours, peer, spectra
+from tests.training.codecs.published import CODECS, SIZES, images, ours, peer, spectra
 from training import codecs
 from training.codecs import Codec
 from training.codecs.agreement import DES, HSC, _apart, agree, both, compare
@@ -118,8 +118,7 @@ def test_ids_do_not_depend_on_compat_for_good_data(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_published_size_of_the_image_codec(tmp_path: Path) -> None:
     """70 million parameters, as published."""
-    size: dict[str, Any] = {"hidden_dims": 512, "multisurvey_projection_dims": 54, "num_consecutive": 4}
-    theirs = peer("image", **size)
+    theirs = peer("image", **SIZES["image"])
     own = ours("image", theirs, tmp_path)
     assert sum(values.numel() for values in own.parameters()) == pytest.approx(70.06e6, rel=1e-3)
     image = images(DES, count=1)
@@ -129,6 +128,48 @@ def test_the_published_size_of_the_image_codec(tmp_path: Path) -> None:
         assert torch.equal(ids, wanted)
         theirs_flux, own_flux = theirs.decode(wanted, bands=DES).flux, own.decode(ids, DES)
     assert float(((theirs_flux - own_flux).abs() / theirs_flux.abs().clamp(min=1)).max()) <= 1e-4
+
+
+@pytest.mark.slow
+def test_the_published_size_of_the_spectrum_codec(tmp_path: Path) -> None:
+    """25 million parameters, as published."""
+    theirs = peer("spectrum", **SIZES["spectrum"])
+    own: Any = ours("spectrum", theirs, tmp_path)
+    assert sum(values.numel() for values in own.parameters()) == pytest.approx(24.75e6, rel=1e-3)
+    with torch.no_grad():
+        assert len(torch.unique(own.encode(**spectra()))) > 100, "so few ids could agree by chance"
+    assert compare("spectrum", theirs, own).agrees
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@torch.no_grad()
+def test_latents_of_spectra_are_rounded_less_than_the_published_ones(seed: int, tmp_path: Path) -> None:
+    theirs = peer("spectrum", seed)
+    own: Any = ours("spectrum", theirs, tmp_path)
+    seen = torch.randn(3, 2, 8704, generator=torch.Generator().manual_seed(seed))
+    found, published, exact = own._latents(seen), latents(theirs, seen), latents(theirs.double(), seen.double())
+    assert (found - exact).abs().max() < (published - exact).abs().max() < 1e-5
+    assert torch.equal(found > 0, exact > 0)
+
+
+def test_the_network_of_spectra_and_its_gradients_are_the_same(tmp_path: Path) -> None:
+    """In double precision, so that nothing is left for rounding."""
+    theirs = peer("spectrum").double()
+    own: Any = ours("spectrum", theirs, tmp_path).double()
+    seen = torch.randn(2, 2, 8704, generator=torch.Generator().manual_seed(1)).double()
+    wanted, found = latents(theirs, seen), own._latents(seen)
+    assert torch.allclose(found, wanted, rtol=0, atol=1e-10)
+    decoded, mine = theirs.decoder(theirs.post_quant_conv(wanted)), own._decoded(found)
+    assert torch.allclose(mine, decoded, rtol=0, atol=1e-8)
+    decoded.square().mean().backward()
+    mine.square().mean().backward()
+    for name, values in theirs.named_parameters():
+        assert torch.allclose(own.get_parameter(name).grad, values.grad, rtol=1e-8, atol=1e-10), name
+
+
+def latents(theirs: Any, seen: torch.Tensor) -> torch.Tensor:
+    found: torch.Tensor = theirs.quant_conv(theirs.pre_quant_norm(theirs.encoder(seen).movedim(1, -1)).movedim(-1, 1))
+    return found
 
 
 def test_every_code_of_the_quantisers(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import torch
 
 from mmu.errors import UsageError
 from tests.training.codecs.redraw import redraw
+from training.codecs import convnext
+from training.codecs.convnext import Block, FastBlock
 from training.codecs.spectrum import SpectrumCodec
 
 SMALL: dict[str, Any] = {
@@ -84,6 +86,36 @@ def test_decoded_at_wavelengths_and_outside_of_the_grid(codec: SpectrumCodec) ->
     assert torch.allclose(at.flux[:, 1], whole.flux[:, 0])
     assert torch.allclose(at.flux[:, 2], (whole.flux[:, 0] + whole.flux[:, 1]) / 2, rtol=1e-3)
     assert torch.equal(at.flux[:, 4], level)
+
+
+def test_rows_one_by_one_are_the_batch(codec: SpectrumCodec) -> None:
+    seen = torch.randn(3, 2, 8704, generator=torch.Generator().manual_seed(1))
+    whole = codec._latents(seen)
+    with torch.no_grad():
+        rows = codec._latents(seen)
+        assert torch.equal(rows, torch.cat([codec._latents(row[None]) for row in seen]))
+        assert codec._latents(seen[:0]).shape == (0, 10, 272)
+        assert codec._decoded(rows[:0]).shape == (0, 2, 8704)
+        assert torch.equal(codec._decoded(rows), torch.cat([codec._decoded(row[None]) for row in rows]))
+    assert whole.requires_grad
+    assert torch.allclose(rows, whole, atol=1e-4)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_fast_blocks_are_the_same_but_for_rounding(quick: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In double precision, which has next to none; where a channel is silent too."""
+    monkeypatch.setattr(convnext, "_quick", lambda x: quick)
+    given = torch.randn(2, 50, 4, generator=torch.Generator().manual_seed(1)).double()
+    made = []
+    for kind in (Block, FastBlock):
+        block, x = kind(4).double(), given.clone().requires_grad_()
+        redraw(block, 1)
+        with torch.no_grad():
+            block.pwconv1.weight[3], block.pwconv1.bias[3] = 0, 0
+        y = block(x)
+        y.square().sum().backward()
+        made.append([y, x.grad, *(values.grad for values in block.parameters())])
+    assert all(torch.allclose(one, other, rtol=1e-10, atol=1e-10) for one, other in zip(*made, strict=True))
 
 
 def test_the_loss_has_gradients_and_ignores_bad_pixels() -> None:
