@@ -57,14 +57,14 @@ def test_sums_are_cross_entropies() -> None:
 
 
 def test_every_parameter_learns_where_all_is_used() -> None:
-    """Of few modalities, one a sequence; a vector that no token has stays as it is."""
-    own = model("catalog", "tok_z", "tok_image12_legacysurvey")
-    question = Question.whole(["tok_z"], ["catalog", "tok_image12_legacysurvey"])
+    """Of few modalities, one a sequence; two tokens are given, as one that sees itself alone has nothing to choose."""
+    own = model("catalog", "tok_z", "tok_ebv", "tok_image12_legacysurvey")
+    question = Question.whole(["tok_z", "tok_ebv"], ["catalog", "tok_image12_legacysurvey"])
     own(question.batch()).sum().backward()
     for name, values in own.named_parameters():
         assert values.grad is not None, name
         assert torch.isfinite(values.grad).all(), name
-        assert values.grad.abs().sum() > 0, name
+        assert values.grad.abs().sum() > 1e-5, name
 
 
 def test_a_sequence_sees_only_what_is_before() -> None:
