@@ -32,7 +32,8 @@ QUESTIONS = (
 )
 CODES = "32"
 """Of each number: there are hundreds of objects, not millions."""
-CORES = os.cpu_count() or 1
+THREADS = str(max(1, (os.cpu_count() or 1) // 2))
+"""Of each command: two run beside each other, and threads that wait for a core hold up all others."""
 GLANCE_S = 0.5
 
 Command = tuple[str, ...]
@@ -55,8 +56,7 @@ def train(out: Path, pairs: Path, console: Console, steps: int | None = None) ->
     codecs, tokens, model = out / "codecs", out / "tokens", out / "model"
     try:
         _together(_codecs(out, codecs, few), codecs, console)
-        for command in _model(out, codecs, tokens, model, pairs, few):
-            _together([[command]], model, console)
+        _together(_model(out, codecs, tokens, model, pairs, few), model, console)
     except Failed as problem:
         return [str(problem)]
     for one in json.loads((model / "heldout.json").read_text()):
@@ -66,31 +66,32 @@ def train(out: Path, pairs: Path, console: Console, steps: int | None = None) ->
 
 
 def _codecs(out: Path, codecs: Path, few: Command) -> list[list[Command]]:
-    """Two chains of commands, for a core each."""
-    to = (*SEEN, "--out", str(codecs))
-    each = ("--threads", str(max(1, CORES // 2)))
+    """Two chains of commands, as `_model` gives."""
+    to, threads = (*SEEN, "--out", str(codecs)), ("--threads", THREADS)
     images, spectra = str(out / "legacysurvey"), str(out / "desi")
     return [
-        [("training.train_codec", "image", "--recipe", "image-demo", "--data", images, *to, *each, *few)],
+        [("training.train_codec", "image", "--recipe", "image-demo", "--data", images, *to, *threads, *few)],
         [
-            ("training.train_codec", "spectrum", "--data", spectra, *to, *each, *few),
+            ("training.train_codec", "spectrum", "--data", spectra, *to, *threads, *few),
             ("training.train_codec", "scalars", "--data", images, spectra, "--codes", CODES, *to),
         ],
     ]
 
 
-def _model(out: Path, codecs: Path, tokens: Path, model: Path, pairs: Path, few: Command) -> list[Command]:
-    """One after another, with all cores."""
-    of, data, threads = ("--codecs", str(codecs)), ("--data", str(tokens / pairs.name)), ("--threads", str(CORES))
-    shown = ("--most", "64", "--pictures", str(model))
+def _model(out: Path, codecs: Path, tokens: Path, model: Path, pairs: Path, few: Command) -> list[list[Command]]:
+    """The model, and beside it what the codecs are worth."""
+    of, data, threads = ("--codecs", str(codecs)), ("--data", str(tokens / pairs.name)), ("--threads", THREADS)
+    unseen, pictures = ("--split", "test", *SKY), ("--pictures", str(model))
     datasets = (str(out / "legacysurvey"), str(out / "desi"))
-    held = ("--out", str(model / "heldout.json"), "--pictures", str(model))
-    turned = ("--views", "8", "--batch-size", "16")
+    turned, held = ("--views", "8", "--batch-size", "16"), ("--out", str(model / "heldout.json"))
+    asked = ("--ask", *QUESTIONS, *unseen, *held, *pictures)
     return [
-        ("mmu", "tokenize", str(pairs), *of, "--out", str(tokens), "--only", ",".join(MODALITIES), *turned),
-        ("training.pretrain", "--recipe", "demo", *data, *of, *SEEN, "--out", str(model), *threads, *few),
-        ("training.evaluate", "codecs", *of, "--data", *datasets, *shown, *threads),
-        ("training.evaluate", "heldout", "--model", str(model), *of, *data, *SKY, "--ask", *QUESTIONS, *held, *threads),
+        [
+            ("mmu", "tokenize", str(pairs), *of, "--out", str(tokens), "--only", ",".join(MODALITIES), *turned),
+            ("training.pretrain", "--recipe", "demo", *data, *of, *SEEN, "--out", str(model), *threads, *few),
+            ("training.evaluate", "heldout", "--model", str(model), *of, *data, *asked, *threads),
+        ],
+        [("training.evaluate", "codecs", *of, "--data", *datasets, *unseen, "--most", "64", *pictures, *threads)],
     ]
 
 
@@ -123,7 +124,7 @@ def _begun(command: Command, folder: Path, console: Console) -> tuple[subprocess
     name, *words = command
     console.print(" ".join([name] if name == "mmu" else ["python -m", name]), *words, markup=False)
     log = folder / f"{'-'.join([name.rpartition('.')[2], *words[: not words[0].startswith('-')]])}.log"
-    environment = {**os.environ, "OMP_NUM_THREADS": str(CORES)}
+    environment = {**os.environ, "OMP_NUM_THREADS": THREADS}
     with log.open("wb") as file:
         return subprocess.Popen(
             [sys.executable, "-m", name, *words], stdout=file, stderr=subprocess.STDOUT, env=environment

@@ -61,7 +61,6 @@ def test_everything_that_a_report_shows_is_there(
     monkeypatch.setattr(demo, "QUESTIONS", demo.QUESTIONS[:2])
     monkeypatch.setattr(subprocess, "Popen", Here)
     monkeypatch.setattr(demo, "GLANCE_S", 0.0)
-    monkeypatch.setattr(demo, "CORES", 1)
     assert demo.train(tmp_path, tmp_path / "pairs", console, steps=2) == []
     words = said(console)
     assert words.count("python -m training.train_codec") == 3
