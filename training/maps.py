@@ -65,7 +65,7 @@ class Maps:
             if source is None or source.column not in dataset.columns or not len(dataset):
                 raise UsageError(f"{path} has no {self.what} to train on.")
             counts = chosen(dataset, split, splits)
-            self.objects[name] = int(counts.sum())
+            self.objects[name] = self.objects.get(name, 0) + int(counts.sum())
             self.units += _units(dataset, counts, source)
         self.epoch = self.unit = self.row = 0
         self.waited = 0.0

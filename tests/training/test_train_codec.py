@@ -13,6 +13,7 @@ import torch
 
 import mmu
 from mmu.errors import FormatError, UsageError
+from tests.training import skies
 from training import checkpoint, codecs
 from training.batches import Batches
 from training.fit import CHECKPOINT, LOG, Fit
@@ -84,8 +85,6 @@ def test_a_resumed_run_ends_with_the_same_weights(
     recipe: CodecRecipe, survey: str, sky: dict[str, Path], tmp_path: Path
 ) -> None:
     if survey == "private":
-        from tests.training import skies
-
         sky = {survey: skies.lightcurves(tmp_path / survey)}
     whole, half = fit(recipe, sky[survey], tmp_path / "whole"), fit(recipe, sky[survey], tmp_path / "half")
     whole.run(recipe.steps, 100, 100, lambda entry: None)
@@ -156,6 +155,11 @@ def test_every_map_comes_once_an_epoch_in_another_order(sky: dict[str, Path]) ->
         Maps([str(sky["desi"])], 6, 0)
 
 
+def test_releases_of_one_survey_are_counted_together(sky: dict[str, Path], tmp_path: Path) -> None:
+    other = skies.legacysurvey(tmp_path / "legacysurvey", 10)
+    assert Maps([str(sky["legacysurvey"]), str(other)], 6, 0).objects == {"legacysurvey": 34}
+
+
 HALVES = {"train": 0.5, "test": 0.5}
 SPLIT = ["--split", "train", "--splits", "train=0.5,test=0.5"]
 
@@ -184,8 +188,6 @@ def test_maps_of_a_split_are_those_of_the_stream(sky: dict[str, Path], split: st
 
 
 def test_light_curves_of_a_split_are_those_of_the_stream(tmp_path: Path) -> None:
-    from tests.training import skies
-
     path = skies.lightcurves(tmp_path / "private")
     rows = rows_in(path, "train")
     times = [row for row in mmu.open(path).array("lightcurve.time")[rows] if len(row)]
@@ -194,8 +196,6 @@ def test_light_curves_of_a_split_are_those_of_the_stream(tmp_path: Path) -> None
 
 
 def test_datasets_without_any_map_are_told(tmp_path: Path) -> None:
-    from tests.training import skies
-
     path = skies.lightcurves(tmp_path / "private")
     curves = Curves([str(path)], 7, 0)
     curves.units = [unit._replace(rows=np.array([], np.int64)) for unit in curves.units]
@@ -256,8 +256,6 @@ def test_splits_that_are_none_are_told(
 
 
 def test_batches_of_several_datasets_go_by_their_weights(sky: dict[str, Path], tmp_path: Path) -> None:
-    from tests.training import skies
-
     other = skies.legacysurvey(tmp_path / "hsc", 6, seed=3)
     paths = [str(sky["legacysurvey"]), str(other)]
     batches = Batches("image", paths, 3, 0, crop=96, weights={"hsc": 0.0}, threads=1)
