@@ -12,10 +12,11 @@ from crossmatch.stream.api import stream
 from crossmatch.stream.choice import SPLITS
 from crossmatch.stream.stream import Stream
 from mmu.errors import UsageError
+from training.codecs.bands import OWN
 from training.share import told
 from training.views import planes
 
-COLUMNS = {"image": ("flux", "ivar", "mask", "psf_fwhm"), "spectrum": ("flux", "ivar", "mask", "lambda")}
+COLUMNS = {"image": ("flux", "ivar", "mask", *OWN), "spectrum": ("flux", "ivar", "mask", "lambda")}
 """Kind of codec -> members of the column of that name that it is trained on."""
 
 
@@ -139,7 +140,7 @@ def arguments(kind: str, batch: Any) -> dict[str, Any]:
             "ivar": arrays["image.ivar"],
             "mask": arrays["image.mask"],
             "present": arrays["image.flux.valid"],
-            "psf_fwhm": arrays["image.psf_fwhm"],
+            **{name: arrays[f"image.{name}"] for name in OWN},
         }
     return {
         "flux": arrays["spectrum.flux"],

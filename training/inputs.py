@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmu.errors import UsageError
 from training.codecs import ABSENT, Codec
+from training.codecs.bands import OWN
 from training.codecs.catalogue import NAMES, SIDE
 from training.modalities import Modality, Source
 
@@ -60,8 +61,7 @@ def _images(values: dict[str, Any], source: Source, codec: Any) -> Iterator[Piec
         if key[1] is not None and min(key[1]) > SIDE:
             top, left = ((side - SIDE) // 2 for side in key[1])
             arrays = {name: array[..., top : top + SIDE, left : left + SIDE] for name, array in arrays.items()}
-        if "psf_fwhm" in values:
-            arrays["psf_fwhm"] = _stacked(values["psf_fwhm"], rows).astype(np.float32)
+        arrays |= {name: _stacked(values[name], rows).astype(np.float32) for name in OWN if name in values}
         yield rows, {**arrays, "bands": list(key[0])}
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from training import baselines, score_curves, scores
 from training.codecs import light_curve
+from training.codecs.bands import OWN
 from training.score_samples import Sample
 
 
@@ -42,7 +43,8 @@ class Kind:
 def _images_through(codec: Any, given: Mapping[str, Any], bands: Sequence[str]) -> tuple[Any, Any]:
     rows, columns = given["flux"].shape[2:]
     ids = codec.encode(**given, bands=bands)
-    back = codec.decode(ids, bands, grid=codec.tokens((rows, columns)), psf_fwhm=given.get("psf_fwhm"))
+    own = {name: given[name] for name in OWN if name in given}
+    back = codec.decode(ids, bands, grid=codec.tokens((rows, columns)), **own)
     return ids, back[..., :rows, :columns]
 
 

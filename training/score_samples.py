@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from mmu.decoding import decode
 from mmu.errors import UsageError
 from mmu.opening import open as opened
+from training.codecs.bands import OWN
 from training.inputs import pieces
 from training.modalities import Source
 
 MEMBERS = {
-    "image": ("band", "flux", "ivar", "mask", "psf_fwhm"),
+    "image": ("band", "flux", "ivar", "mask", *OWN),
     "spectrum": ("flux", "ivar", "mask", "lambda"),
     "light_curve": ("time", "flux", "flux_err", "band"),
 }

@@ -64,7 +64,7 @@ def test_ids_are_those_of_the_codecs(sky: dict[str, Path], codecs_folder: Path, 
     image = codecs.load(codecs_folder / "image_universal")
     for index in (0, 7, 23):
         record = dataset.record(read["object_id"][index])["image"]
-        given = {name: record[name][None] for name in ("flux", "ivar", "mask", "psf_fwhm")}
+        given = {name: record[name][None] for name in ("flux", "ivar", "mask", "psf_fwhm", "scale")}
         ids = image.encode(**given, bands=list(record["band"])).numpy()[0]
         assert np.array_equal(read["tok_image12_legacysurvey"][index], ids)
 
@@ -194,7 +194,8 @@ def test_views_are_what_codecs_see_of_turned_images(
     for view in (1, 6):
         given = {name: np.rot90(record[name], view % 4, (1, 2)) for name in ("flux", "ivar", "mask")}
         given = {name: np.ascontiguousarray(of[..., ::-1] if view > 3 else of)[None] for name, of in given.items()}
-        ids = codec.encode(**given, psf_fwhm=record["psf_fwhm"][None], bands=list(record["band"]))
+        own = {name: record[name][None] for name in ("psf_fwhm", "scale")}
+        ids = codec.encode(**given, **own, bands=list(record["band"]))
         assert table["tok_image12_legacysurvey"][view].as_py() == ids[0].tolist()
     with pytest.raises(UsageError, match="give 1, or 8"):
         plan(str(sky["legacysurvey"]), codecs_folder, views=4)

@@ -14,6 +14,8 @@ from mmu.errors import UsageError, unknown
 
 ZERO_POINT = 22.5
 """AB magnitude of a flux of 1 in the codecs' unit, the nanomaggy."""
+OWN = {"scale": 0.2, "psf_fwhm": 1.0}
+"""The last facts of a filter, that images tell of themselves -> arcsec whose logarithm is 0."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,7 @@ class Band:
         name: lower case.
         wavelength, width: effective, Angstrom.
         zero_point: AB magnitude of a flux of 1 in the stamps.
-        scale: arcsec a pixel.
-        psf_fwhm: typical, arcsec; images that say their own override it.
+        scale, psf_fwhm: arcsec a pixel, and typical seeing, arcsec; images that say their own override them.
         clamp: largest absolute flux, in the stamps' unit, that a codec looks at.
         noise: order of a pixel's error, in the stamps' unit.
     """
@@ -44,15 +45,13 @@ class Band:
         """The stamps' flux of 1 nanomaggy."""
         return float(10.0 ** ((self.zero_point - ZERO_POINT) / 2.5))
 
-    def facts(self, psf_fwhm: float | None = None) -> list[float]:
-        """What a network is told of it: numbers of order one."""
-        seeing = psf_fwhm if psf_fwhm is not None and math.isfinite(psf_fwhm) and psf_fwhm > 0 else self.psf_fwhm
+    def facts(self) -> list[float]:
+        """What a network is told of it: numbers of order one; `OWN` says which of them images tell themselves."""
         return [
             4 * math.log(self.wavelength / 7000.0),
             math.log(self.width / 1200.0),
             (self.zero_point - ZERO_POINT) / 5.0,
-            math.log(self.scale / 0.2),
-            math.log(seeing / 1.0),
+            *(math.log(getattr(self, name) / unit) for name, unit in OWN.items()),
         ]
 
 

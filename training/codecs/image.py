@@ -23,7 +23,7 @@ from training.codecs import light
 from training.codecs.bands import PUBLISHED, Band, find
 from training.codecs.codec import Codec, Loss, flags, remember, whole
 from training.codecs.magvit import MagVit, Patches
-from training.codecs.projection import AnyBands, FixedBands
+from training.codecs.projection import AnyBands, FixedBands, facts
 from training.codecs.quantize import ABSENT, FSQ
 from training.codecs.stretch import Stretch, units
 from training.codecs.whitened import Whitened
@@ -40,13 +40,16 @@ LEAST = 32
 
 @dataclass(frozen=True)
 class Prepared:
-    """Images as the network sees them: `planes` (batch, bands, rows, columns) compressed, 0 where not `valid`."""
+    """Images as the network sees them: `planes` (batch, bands, rows, columns) compressed, 0 where not `valid`.
+
+    Of `facts` (batch, bands, facts) the universal codec makes its weights.
+    """
 
     planes: Tensor
     valid: Tensor
     present: Tensor
     bands: list[Band]
-    psf_fwhm: Tensor | None
+    facts: Tensor
 
 
 class ImageCodec(Codec):
@@ -129,6 +132,7 @@ class ImageCodec(Codec):
         mask: Any = None,
         present: Any = None,
         psf_fwhm: Any = None,
+        scale: Any = None,
     ) -> Tensor:
         """Ids (batch, tokens), rows of the grid one after the other.
 
@@ -136,12 +140,13 @@ class ImageCodec(Codec):
             flux: (batch, bands, rows, columns), in the unit of each band's stamps.
             bands: what the second axis is.
             ivar: inverse variance of it, 0 where there is no data; mask: True where a pixel is usable.
-            present: (batch, bands), False where an image lacks a band; psf_fwhm: (batch, bands), arcsec.
+            present: (batch, bands), False where an image lacks a band.
+            psf_fwhm, scale: (batch, bands), arcsec, and arcsec a pixel; the filter's own where left out, NaN or 0.
 
         Raises:
             UsageError: shapes that do not agree, an unknown band, too small an image.
         """
-        given = self.prepare(flux, bands, ivar, mask, present, psf_fwhm)
+        given = self.prepare(flux, bands, ivar, mask, present, psf_fwhm=psf_fwhm, scale=scale)
         ids = self.quantizer.encode(self.latents(given)).flatten(1)
         return torch.where(given.valid.flatten(1).any(1, keepdim=True), ids, ABSENT)
 
@@ -153,14 +158,16 @@ class ImageCodec(Codec):
         *,
         grid: tuple[int, int] | None = None,
         psf_fwhm: Any = None,
+        scale: Any = None,
     ) -> Tensor:
         """Fluxes (batch, bands, rows, columns) in the unit of each band's stamps.
 
         Args:
             ids: (batch, tokens). grid: their rows and columns; as many of each if left out.
+            psf_fwhm, scale: as in `encode`, for the fluxes as they were given.
 
         Raises:
-            UsageError: an unknown band, or ids that do not fill the grid.
+            UsageError: an unknown band, ids that do not fill the grid, or shapes that do not agree.
         """
         wanted = find(bands, None if self.universal else PUBLISHED)
         side = math.isqrt(ids.shape[1])
@@ -168,8 +175,7 @@ class ImageCodec(Codec):
         if rows * columns != ids.shape[1]:
             raise UsageError(f"{ids.shape[1]} ids do not fill a grid of {rows} x {columns}; give grid=(rows, columns).")
         vectors = self.quantizer.decode(ids.clamp(min=0).reshape(-1, rows, columns))
-        seeing = None if psf_fwhm is None else whole("psf_fwhm", psf_fwhm)
-        planes = self.planes(vectors, wanted, seeing)
+        planes = self.planes(vectors, wanted, self._facts(wanted, len(ids), psf_fwhm=psf_fwhm, scale=scale))
         if not self.as_published:
             largest = self.stretch.largest(wanted, planes)
             planes = planes.clamp(-largest, largest)  # sinh of more is astronomical
@@ -185,6 +191,7 @@ class ImageCodec(Codec):
         mask: Any = None,
         present: Any = None,
         psf_fwhm: Any = None,
+        scale: Any = None,
     ) -> Loss:
         """Half the mean chi-square of valid pixels: the Gaussian likelihood, its weights carried to compressed fluxes.
 
@@ -193,13 +200,13 @@ class ImageCodec(Codec):
         The universal codec takes the logarithm of each image's, as those of a deep survey would drown the others, and
         of its patches' too, as all of an image's colour is less than the noise of its pixels.
         """
-        given = self.prepare(flux, bands, ivar, mask, present, psf_fwhm)
+        given = self.prepare(flux, bands, ivar, mask, present, psf_fwhm=psf_fwhm, scale=scale)
         latents = self.latents(given)
         vectors, extra = self.quantizer(latents)
         if self.universal and self.training:
             vectors = self.quantizer.half_rounded(latents)
         rows, columns = given.planes.shape[2:]
-        planes = self.planes(vectors, given.bands, given.psf_fwhm)[..., :rows, :columns]
+        planes = self.planes(vectors, given.bands, given.facts)[..., :rows, :columns]
         inverse = self._cropped(whole("ivar", ivar)).to(planes) * units(given.bands, planes).square()
         truth = self.stretch.expanded(given.planes, given.bands)
         if self.universal:
@@ -221,7 +228,7 @@ class ImageCodec(Codec):
         off = self.stretch.expanded(planes.clamp(-largest, largest), given.bands) - truth
         return light.chi_square(off, truth, inverse, given.valid, self.model.stride)
 
-    def prepare(self, flux: Any, bands: Sequence[str], ivar: Any, mask: Any, present: Any, psf_fwhm: Any) -> Prepared:
+    def prepare(self, flux: Any, bands: Sequence[str], ivar: Any, mask: Any, present: Any, **own: Any) -> Prepared:
         """Check, crop or pad, bound, bring to nanomaggies and compress; nothing is written into what is given."""
         found = find(bands, None if self.universal else PUBLISHED)
         planes = whole("flux", flux)
@@ -241,9 +248,14 @@ class ImageCodec(Codec):
         bound = torch.tensor([band.clamp for band in found], device=device)[:, None, None]
         planes = torch.where(valid, planes, 0.0).clamp(-bound, bound) / units(found, planes)
         planes = self.stretch.compressed(planes, found)
-        seeing = None if psf_fwhm is None else _like("psf_fwhm", whole("psf_fwhm", psf_fwhm), planes.shape[:2])
         there = valid.flatten(2).any(2) if present is not None else torch.ones_like(valid[:, :, 0, 0])
-        return Prepared(planes, valid, there, found, seeing)
+        return Prepared(planes, valid, there, found, self._facts(found, len(planes), **own))
+
+    def _facts(self, bands: list[Band], count: int, **own: Any) -> Tensor:
+        """What is known of the bands of images; some tell their `own`."""
+        told = {name: whole(name, values) for name, values in own.items() if values is not None}
+        told = {name: _like(name, values, (count, len(bands))) for name, values in told.items()}
+        return facts(bands, count, told, self.pre_quant_proj.weight.device)
 
     def latents(self, given: Prepared) -> Tensor:
         """Vectors before they are quantised, (batch, embedding_dim, rows, columns)."""
@@ -262,17 +274,16 @@ class ImageCodec(Codec):
         side, (rows, columns) = self.model.stride, given.planes.shape[2:]
         room = (0, -columns % side, 0, -rows % side)
         planes, valid = F.pad(given.planes, room), F.pad(given.valid, room)
-        facts = self.bands.facts(given.bands, given.psf_fwhm, len(planes))
-        found = self.pre_quant_proj(self.model.encode(self.bands.join(planes, valid, facts)))
+        found = self.pre_quant_proj(self.model.encode(self.bands.join(planes, valid, given.facts)))
         of_patches = light.measured(self.stretch.expanded(planes, given.bands), valid, given.bands, side)
         out: Tensor = self.whitened(found + self.measured(of_patches), light.counts(of_patches))
         return out
 
-    def planes(self, vectors: Tensor, bands: list[Band], psf_fwhm: Tensor | None = None) -> Tensor:
+    def planes(self, vectors: Tensor, bands: list[Band], known: Tensor) -> Tensor:
         """Compressed fluxes of quantised vectors, (batch, bands, rows, columns)."""
         x = self.model.decode(self.post_quant_proj(vectors))
         if self.universal:
-            return self.bands.part(x, self.bands.facts(bands, psf_fwhm, len(x)))
+            return self.bands.part(x, known)
         out: Tensor = self.subsample_out(x)
         return out[:, [PUBLISHED.index(band.name) for band in bands]]
 

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.codecs.bands import Band
+from training.codecs.bands import OWN, Band
+
+
+def facts(bands: Sequence[Band], batch: int, own: Mapping[str, Tensor], device: torch.device) -> Tensor:
+    """What is known of the bands of images, (batch, bands, facts).
+
+    Args:
+        own: what images tell of themselves, see `OWN`, (batch, bands); NaN or 0 for what is typical of the filter.
+    """
+    out = torch.tensor([band.facts() for band in bands], device=device).repeat(batch, 1, 1)
+    for place, (name, unit) in enumerate(OWN.items(), start=-len(OWN)):
+        if name in own:
+            told = own[name].to(out)
+            known = torch.isfinite(told) & (told > 0)
+            out[..., place] = torch.where(known, (told / unit).log(), out[..., place])
+    return out
 
 
 class FixedBands(nn.Module):
@@ -61,15 +76,6 @@ class AnyBands(nn.Module):
             Weights(self.FACTS, hidden, channels + 1),
         )
         self.bias = nn.Parameter(torch.zeros(channels))
-
-    def facts(self, bands: Sequence[Band], psf_fwhm: Tensor | None, batch: int) -> Tensor:
-        """(batch, bands, facts), the PSF of each image where it is given (batch, bands)."""
-        if psf_fwhm is None:
-            rows = torch.tensor([[band.facts() for band in bands]], device=self.bias.device)
-            return rows.expand(batch, -1, -1)
-        seen = psf_fwhm.tolist()
-        rows = [[band.facts(value) for band, value in zip(bands, row, strict=True)] for row in seen]  # type: ignore[assignment]
-        return torch.tensor(rows, device=self.bias.device)
 
     def join(self, planes: Tensor, valid: Tensor, facts: Tensor) -> Tensor:
         """(batch, bands, rows, columns), of which pixels are valid, -> (batch, channels, rows, columns)."""

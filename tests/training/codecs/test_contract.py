@@ -42,7 +42,7 @@ class TestUniversalImage(TestImage):
 
     def arguments(self) -> dict[str, Any]:
         given = super().arguments()
-        return {**given, "psf_fwhm": np.full((3, 2), 0.1, np.float32)}
+        return {**given, "psf_fwhm": np.full((3, 2), 0.1, np.float32), "scale": np.full((3, 2), 0.03, np.float32)}
 
 
 class TestSpectrum(Contract):

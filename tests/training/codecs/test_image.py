@@ -97,6 +97,49 @@ def test_the_facts_of_a_filter_matter() -> None:
     assert torch.equal(there, swapped)
 
 
+@pytest.mark.parametrize("name", ["scale", "psf_fwhm"])
+def test_what_images_tell_of_themselves_goes_before_the_table(name: str) -> None:
+    codec, images, bands = universal(), flux(2), ["f115w", "f444w"]
+    typical = np.array([[getattr(band, name) for band in find(bands)]] * 2, np.float32)
+    plain = codec.encode(images, bands)
+    assert torch.equal(plain, codec.encode(images, bands, **{name: typical}))
+    assert torch.equal(plain, codec.encode(images, bands, **{name: [[np.nan, 0.0], [np.inf, -1.0]]}))
+    own: dict[str, Any] = {name: typical * [[2.0], [1.0]]}
+    other = codec.encode(images, bands, **own)
+    assert not torch.equal(plain[0], other[0])
+    assert torch.equal(plain[1], other[1])
+    decoded = codec.decode(plain, bands, **own)
+    assert not torch.allclose(decoded[0], codec.decode(plain, bands)[0])
+    assert torch.allclose(decoded[1], codec.decode(plain, bands)[1])
+    with pytest.raises(UsageError, match=rf"{name} has the shape \(2, 1\)"):
+        codec.decode(plain, bands, **{name: own[name][:, :1]})
+
+
+def test_decoding_with_the_scale_of_what_was_encoded_gives_its_brightness_back() -> None:
+    torch.manual_seed(0)
+    codec = ImageCodec(channels="universal", stem="patchify", **SMALL).train()
+    optimiser, random = torch.optim.Adam(codec.parameters()), np.random.default_rng(0)
+    round_ = np.exp(-np.hypot(*(np.mgrid[:32, :32] - 15.5)) / 4).astype(np.float32)
+    bright = 10 ** random.uniform(0, 1.5, (150, 16, 1, 1, 1)).astype(np.float32)
+    fine = np.tile([[True], [False]], (8, 1))
+    scales, levels = np.where(fine, 0.02, 0.04), np.where(fine, 1.0, 4.0)[..., None, None]
+    for step, batch in enumerate(bright):
+        optimiser.param_groups[0]["lr"] = 1e-2 * (1 - step / len(bright))
+        loss = codec.loss(batch * levels * round_, ["f200w"], ivar=np.full((16, 1, 32, 32), 2500.0), scale=scales)
+        optimiser.zero_grad()
+        loss.value.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    given = bright[-1] * levels * round_
+    ids = codec.eval().encode(given, ["f200w"], scale=scales)
+    total = given.sum((1, 2, 3))
+    back, without = (codec.decode(ids, ["f200w"], scale=s).sum((1, 2, 3)).numpy() / total for s in (scales, None))
+    for of in (slice(0, None, 2), slice(1, None, 2)):
+        assert np.median(back[of]) == pytest.approx(1, abs=0.15)
+        assert np.abs(back[of] - 1).max() < 0.6
+    assert back[::2] == pytest.approx(without[::2], rel=1e-5)
+    assert not np.isclose(back[1::2], without[1::2], rtol=1e-3).any()
+
+
 def test_a_band_that_an_image_lacks_is_as_if_it_had_not_been_given() -> None:
     for codec in (universal(), ImageCodec(**SMALL).eval()):
         images = flux(3)
