@@ -16,6 +16,8 @@ ZERO_POINT = 22.5
 """AB magnitude of a flux of 1 in the codecs' unit, the nanomaggy."""
 OWN = {"scale": 0.2, "psf_fwhm": 1.0}
 """The last facts of a filter, that images tell of themselves -> arcsec whose logarithm is 0."""
+NOISE = 3
+"""Place among the facts of the unit that networks have a band's fluxes in."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Band:
             4 * math.log(self.wavelength / 7000.0),
             math.log(self.width / 1200.0),
             (self.zero_point - ZERO_POINT) / 5.0,
+            math.log(self.noise / self.per_nanomaggy / 0.006),
             *(math.log(getattr(self, name) / unit) for name, unit in OWN.items()),
         ]
 

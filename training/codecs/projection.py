@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.codecs.bands import OWN, Band
+from training.codecs.bands import NOISE, OWN, Band
 
 
 def facts(bands: Sequence[Band], batch: int, own: Mapping[str, Tensor], device: torch.device) -> Tensor:
@@ -49,8 +49,13 @@ class Weights(nn.Module):
 
     def __init__(self, facts: int, hidden: int, count: int) -> None:
         super().__init__()
-        self.bent = nn.Sequential(nn.Linear(facts, hidden), nn.SiLU(), nn.Linear(hidden, count))
+        first = nn.Linear(facts, hidden)
+        self.bent = nn.Sequential(first, nn.SiLU(), nn.Linear(hidden, count))
         self.straight = nn.Linear(facts, count, bias=False)
+        with torch.no_grad():
+            # What it does to colours, a fresh network would have to unlearn.
+            for layer in (first, self.straight):
+                layer.weight[:, NOISE] = 0
 
     def forward(self, facts: Tensor) -> Tensor:
         """(..., facts) -> (..., count)."""
@@ -66,7 +71,7 @@ class AnyBands(nn.Module):
         channels: that bands are turned into.
     """
 
-    FACTS = 5
+    FACTS = 6
 
     def __init__(self, channels: int, hidden: int = 64) -> None:
         super().__init__()

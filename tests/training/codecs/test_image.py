@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 import torch
 
 from mmu.errors import UsageError
-from training.codecs.bands import BANDS, PUBLISHED, find
+from training.codecs.bands import BANDS, NOISE, PUBLISHED, find
 from training.codecs.image import ImageCodec
+from training.codecs.projection import Weights
 
 SMALL: dict[str, Any] = {"hidden_dims": 16, "multisurvey_projection_dims": 6, "num_consecutive": 1}
 
@@ -95,6 +97,16 @@ def test_the_facts_of_a_filter_matter() -> None:
     assert not torch.equal(there, codec.encode(images, ["des-g", "des-r"], psf_fwhm=np.full((2, 2), 3.0)))
     swapped = codec.encode(images[:, ::-1].copy(), ["des-r", "des-g"])
     assert torch.equal(there, swapped)
+
+
+def test_the_noise_of_a_filter_means_nothing_before_training() -> None:
+    band = find(["des-g"])[0]
+    quiet, loud = (torch.tensor(replace(band, noise=noise).facts()) for noise in (0.002, 0.02))
+    assert (quiet != loud).nonzero().flatten().tolist() == [NOISE]
+    fresh = Weights(len(quiet), 8, 4)
+    assert torch.equal(fresh(quiet), fresh(loud))
+    fresh(loud).sum().backward()
+    assert fresh.straight.weight.grad[:, NOISE].abs().sum() > 0  # type: ignore[index]
 
 
 @pytest.mark.parametrize("name", ["scale", "psf_fwhm"])
