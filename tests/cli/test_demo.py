@@ -33,4 +33,4 @@ def test_its_problems_are_those_of_the_demo(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     there = SimpleNamespace(train=lambda out, match, console: [f"{match} is not there"])
     monkeypatch.setattr(importlib, "import_module", lambda name: there)
-    assert demo._train(tmp_path, BOTH, Console(file=io.StringIO())) == [f"{tmp_path / 'match'} is not there"]
+    assert demo._train(tmp_path, BOTH, Console(file=io.StringIO())) == [f"{tmp_path / 'legacysurvey_x_desi'} is not there"]

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,13 +41,15 @@ class Weary(HubHandler):
     """A Hub that stops taking large files after some."""
 
     most: int | None = None
+    one_at_a_time = threading.Lock()
 
     def do_PUT(self) -> None:
-        if self.most is not None and puts(self.server.archive) >= self.most:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.refuse(400, "", "that is enough")
-            return
-        super().do_PUT()
+        with self.one_at_a_time:
+            if self.most is None or puts(self.server.archive) < self.most:
+                super().do_PUT()
+                return
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.refuse(400, "", "that is enough")
 
 
 class Xet(Weary):
