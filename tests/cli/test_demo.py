@@ -31,6 +31,7 @@ def test_it_needs_images_and_spectra(tmp_path: Path) -> None:
 
 def test_its_problems_are_those_of_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    there = SimpleNamespace(train=lambda out, match, console: [f"{match} is not there"])
+    there = SimpleNamespace(train=lambda out, pairs, console: [f"{pairs} is not there"])
     monkeypatch.setattr(importlib, "import_module", lambda name: there)
-    assert demo._train(tmp_path, BOTH, Console(file=io.StringIO())) == [f"{tmp_path / 'legacysurvey_x_desi'} is not there"]
+    pairs = tmp_path / "legacysurvey_x_desi"
+    assert demo._train(tmp_path, BOTH, Console(file=io.StringIO())) == [f"{pairs} is not there"]
