@@ -3,7 +3,8 @@
 Run as `python tests/benchmarks/bench_training.py [steps] [useful] [codecs] [loader]`; all of them if none is named.
 
 steps     a step of the Base model (forward, backward, AdamW), budgets full: 256 tokens given, 128 asked of each object
-useful    the same of objects of five surveys as they are: tokens that count a second; theirs pads to the budgets
+useful    the same of objects of five surveys as they are: tokens that count a second; theirs pads to the budgets. Once
+          with all the targets that a budget lets be, once with as many as AION-1's runs may have had (Beta(0.1, 1))
 codecs    images and spectra a second, of equal weights, and whether the ids are the same; in bfloat16 besides
 loader    objects masked a second, and a trainer's wait for token shards, against the Base step of one H100
 
@@ -30,7 +31,7 @@ import torch
 
 from training.codecs import ABSENT
 from training.engine import flops
-from training.masking import Masking
+from training.masking import Counts, Masking
 from training.modalities import MODALITIES
 from training.model.agreement import KEYS
 from training.model.anytoany import AnyToAny
@@ -148,13 +149,13 @@ def as_published(batch: Batch) -> dict[str, dict[str, torch.Tensor]]:
     return mods
 
 
-def steps(only: str | None, count: int, times: int) -> None:
-    """Both, of the same batches, one after the other."""
-    batch = Masking(256, 128, keys=None).masked(tokens(count, only), np.arange(count), 0).batch
+def steps(only: str | None, count: int, times: int, target_counts: Counts = "full") -> None:
+    """Both, of the same batches, in turn."""
+    masking = Masking(256, 128, target_counts=target_counts)
+    batch = masking.masked(tokens(count, only), np.arange(count), 0).batch
     useful, work = batch.tokens, flops.of_batch(config(), batch)
-    name = "steps" if only else "useful"
-    mine = seconds(partial(ours(), batch), times)
-    others = seconds(partial(theirs(), as_published(batch)), times)
+    name = "steps" if only else f"useful, targets {target_counts}"
+    mine, others = in_turn(times, partial(ours(), batch), partial(theirs(), as_published(batch)))
     floor = flops.measured(torch.device("cpu"), torch.float32, 768 * 2)
     for whose, taken in (("ours", mine), ("theirs", others)):
         said(bench=name, of=whose, seconds=taken, objects_s=count / taken, tokens_s=useful / taken)
@@ -267,6 +268,7 @@ def main() -> None:
         steps("legacysurvey", 2, 3)
     if "useful" in wanted:
         steps(None, 8, 2)
+        steps(None, 8, 2, ("beta", 0.1, 1.0))
     if "codecs" in wanted:
         encoders(5)
     if "loader" in wanted:
