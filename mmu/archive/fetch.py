@@ -75,7 +75,7 @@ class Fetcher:
         self.source, self.cache, self._copies = source, cache, copies
         self.gate = HostGate(source.host, policy, hosts or cache)
         self._on_bytes = on_bytes or (lambda count: None)
-        self._lock, self._renewing = threading.Lock(), threading.Lock()
+        self._lock, self._renewing = threading.Lock(), threading.RLock()
         self._running: dict[str, Future[Fetched]] = {}
         self._in_place: dict[str, Fetched] = {}
         self._fresh_for, self._offline = fresh_for, False
@@ -293,6 +293,9 @@ class Fetcher:
             self._fresh_lists.add(file.checksums)
         try:
             return expected(listed.local, file.path)
+        except FileNotFoundError:  # another thread has thrown it away, for a newer one
+            with self._renewing:
+                return self._expected(file)
         except FormatError:
             if listed.owned:
                 self.discard(file.checksums)

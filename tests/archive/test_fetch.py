@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from mmu.archive import fetch, host, part
+from mmu.archive.checksums import expected
 from mmu.archive.fetch import Fetcher
 from mmu.archive.http import HttpClient, Patience
 from mmu.archive.part import sibling
@@ -435,6 +436,23 @@ class TestContent:
         later.discard(PATH)
         assert later.get(LISTED).local.read_bytes() == flipped(image)
         assert archive.count(PATH) == 2
+
+    def test_a_list_that_is_renewed_meanwhile_is_read_when_it_is_there(
+        self, archive: Any, fetcher: Fetcher, image: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        archive.add(PATH, image)
+        archive.add(LIST, listing(image))
+        gone: list[Path] = []
+
+        def just_gone(local: Path, path: str) -> Any:
+            if not gone:
+                gone.append(local)
+                fetcher.discard(LIST)
+            return expected(local, path)
+
+        monkeypatch.setattr(fetch, "expected", just_gone)
+        assert fetcher.get(LISTED).local.read_bytes() == image
+        assert (len(gone), archive.count(LIST)) == (1, 2)
 
     def test_a_file_and_its_list_never_wait_for_each_other(
         self, archive: Any, fetcher: Fetcher, image: bytes, faults: Any, monkeypatch: pytest.MonkeyPatch
