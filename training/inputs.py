@@ -21,6 +21,8 @@ Piece = tuple[Rows, dict[str, Any]]
 
 FIELD = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 0.0], dtype=np.float32)
 """Type codes of `object_mask` (0 none, 1 PSF ... 5 SER, 6 DUP, which has no light) -> values of a map."""
+PADDED = 64
+"""Light curves that are padded to the longest of them: a row group may have thousands, and one of many points."""
 
 
 def encoded(codec: Codec, row: Modality, source: Source, values: Any, count: int, size: int) -> NDArray[np.int16]:
@@ -104,9 +106,6 @@ def _light_curves(values: dict[str, Any], source: Source, codec: Any) -> Iterato
         rows = there[start : start + PADDED]
         yield rows, padded_light_curves([one for index in rows if (one := listed[index]) is not None])
 
-
-PADDED = 64
-"""Light curves that are padded to the longest of them: a row group may have thousands, and one of many points."""
 
 LightCurve = tuple[Any, Any, Any, Any]
 """Arrays of one: time, flux, flux_err, band; None for the last where no band is named."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from mmu.errors import UsageError
 from training.columns import Columns, Selected, cells, lay_out
 from training.draws import Beta, Bits, below, bits, streams, uniform
 from training.ragged import Batch, batch
+from training.recipes import Counts
 from training.spans import spanned
 
 Tokens = Mapping[str, NDArray[np.int16]]
@@ -30,7 +31,6 @@ Tokens = Mapping[str, NDArray[np.int16]]
 Numbers = NDArray[np.int64]
 Grid = NDArray[np.bool_]
 Halves = NDArray[np.uint32]
-Counts = Literal["full"] | tuple[str, float, float]
 
 LEAD, LEAD_COUNT, TARGET_LEAD, TARGET_LEAD_COUNT, TARGET_SHARE, INPUT_SHARE = range(6)
 CELLS, HIDDEN = 64, 1 << 40

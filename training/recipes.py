@@ -14,6 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+Counts = Literal["full"] | tuple[str, float, float]
+"""Of tokens: as many as a budget lets be, or ("beta", a, b), a random share of it."""
+
 
 @dataclass(frozen=True)
 class CodecRecipe:
@@ -165,8 +168,8 @@ class ModelRecipe:
     modalities: tuple[str, ...] = ()
     inputs: int = 256
     targets: int = 128
-    input_counts: Literal["full"] | tuple[str, float, float] = "full"
-    target_counts: Literal["full"] | tuple[str, float, float] = "full"
+    input_counts: Counts = "full"
+    target_counts: Counts = "full"
     hidden: float = 0.0
     steps: int = 205_000
     batch_size: int = 8192

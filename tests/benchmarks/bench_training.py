@@ -31,13 +31,13 @@ import torch
 
 from training.codecs import ABSENT
 from training.engine import flops
-from training.masking import Counts, Masking
+from training.masking import Masking
 from training.modalities import MODALITIES
 from training.model.agreement import KEYS
 from training.model.anytoany import AnyToAny
 from training.model.config import ModelConfig
 from training.ragged import Batch
-from training.recipes import MODELS
+from training.recipes import MODELS, Counts
 
 warnings.simplefilter("ignore")
 
